@@ -1,0 +1,35 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Check: what must hold, checked
+ *
+ * ZR_ASSERT is for corrupt internal state, which is a bug and not an error. It costs nothing in a
+ * release build (debug_level 0); at level 2 whole structures are walked and freed memory is
+ * poisoned.
+ *
+ * Ownership: none.
+ * Locking:   none.
+ * Errors:    a failed assertion aborts, after naming itself on standard error.
+ * Cost:      nothing at level 0.
+ */
+
+#ifndef ZR_DEBUG_LEVEL
+#define ZR_DEBUG_LEVEL 0
+#endif
+
+#if ZR_DEBUG_LEVEL >= 1
+#define ZR_ASSERT(condition) \
+	((condition) ? (void)0 : zr_assert_failed(#condition, __FILE__, __LINE__))
+#else
+#define ZR_ASSERT(condition) ((void)sizeof(condition))
+#endif
+
+/* True where a build walks whole structures: if (ZR_PARANOID) thing_validate(thing); */
+#define ZR_PARANOID (ZR_DEBUG_LEVEL >= 2)
+
+#define ZR_POISON_FRESH 0xAA
+#define ZR_POISON_FREED 0x55
+
+_Noreturn void zr_assert_failed(const char *condition, const char *file, int line);
