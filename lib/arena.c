@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "arena.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Linux 5.14; older headers lack it. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Less address space than this is not worth starting with. */
+#define ARENA_SIZE_MIN (UINT64_C(64) << 20)
+
+static int arena_map(struct zr_arena *arena, int fd, uint64_t size_bytes)
+{
+	void *base;
+
+	if (size_bytes > SIZE_MAX)
+		return -ENOMEM;
+
+	base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (base == MAP_FAILED)
+		return -ENOMEM;
+
+	/* With huge pages for shared memory on, a touch of 4 KiB would cost 2 MiB. What users keep
+	 * here may be what they swapped out: not for core dumps. Either may be unknown to the
+	 * kernel, and then there is nothing to switch off. */
+	(void)madvise(base, size_bytes, MADV_NOHUGEPAGE);
+	(void)madvise(base, size_bytes, MADV_DONTDUMP);
+
+	arena->fd = fd;
+	arena->base = base;
+	arena->size_bytes = size_bytes;
+	return 0;
+}
+
+static int arena_map_largest(struct zr_arena *arena, int fd, uint64_t size_bytes)
+{
+	int r = -ENOMEM;
+
+	for (; size_bytes >= ARENA_SIZE_MIN; size_bytes /= 2) {
+		if (ftruncate(fd, (off_t)size_bytes) < 0)
+			continue;
+		r = arena_map(arena, fd, size_bytes);
+		if (r == 0)
+			return 0;
+	}
+	return r;
+}
+
+int zr_arena_create(struct zr_arena *arena, uint64_t size_bytes)
+{
+	int fd, r;
+
+	fd = memfd_create("zramfs", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+
+	r = arena_map_largest(arena, fd, zr_max(size_bytes, ARENA_SIZE_MIN));
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
+int zr_arena_attach(struct zr_arena *arena, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size < (off_t)ARENA_SIZE_MIN)
+		return -EINVAL;
+	return arena_map(arena, fd, (uint64_t)st.st_size);
+}
+
+void zr_arena_deinit(struct zr_arena *arena)
+{
+	if (arena->base)
+		munmap(arena->base, arena->size_bytes);
+	if (arena->fd >= 0)
+		close(arena->fd);
+	*arena = (struct zr_arena)ZR_ARENA_NULL;
+}
+
+int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
+{
+	ZR_ASSERT(offset + n_bytes <= arena->size_bytes);
+
+	if (madvise(arena->base + offset, n_bytes, MADV_POPULATE_WRITE) == 0)
+		return 0;
+
+	/* Before Linux 5.14. Allocates without mapping; the first touch is then a cheap fault. */
+	if (errno == EINVAL && fallocate(arena->fd, 0, (off_t)offset, (off_t)n_bytes) == 0)
+		return 0;
+
+	/* Half a range may be there: nobody will own it. */
+	zr_arena_punch(arena, offset, n_bytes);
+	return -ENOMEM;
+}
+
+void zr_arena_punch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
+{
+	ZR_ASSERT(offset + n_bytes <= arena->size_bytes);
+
+	while (fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			 (off_t)n_bytes) < 0 &&
+	       errno == EINTR)
+		;
+}
+
+uint64_t zr_arena_memory(const struct zr_arena *arena)
+{
+	struct stat st;
+
+	if (fstat(arena->fd, &st) < 0)
+		return 0;
+	return (uint64_t)st.st_blocks * 512;
+}
+
+bool zr_arena_next_data(const struct zr_arena *arena, uint64_t offset, uint64_t *startp,
+			uint64_t *endp)
+{
+	off_t start, end;
+
+	start = lseek(arena->fd, (off_t)offset, SEEK_DATA);
+	if (start < 0)
+		return false;
+
+	end = lseek(arena->fd, start, SEEK_HOLE);
+	if (end < 0)
+		return false;
+
+	*startp = (uint64_t)start;
+	*endp = (uint64_t)end;
+	return true;
+}

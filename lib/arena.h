@@ -1,0 +1,58 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Arena: the memfd and its mapping
+ *
+ * A sparse anonymous file, mapped once, whose offsets are free and whose memory comes and goes by
+ * the range. It has no path, so nothing stays behind when the last descriptor is closed.
+ *
+ * Ownership: owns the mapping and the descriptor it was given or made.
+ * Locking:   none; ranges are populated and punched by whoever owns them.
+ * Errors:    -ENOMEM when the kernel refuses memory or address space, -EINVAL for a descriptor that
+ *            is not a store's.
+ * Cost:      populating 7 us for a span of 20 KiB (52 the first time a virtual machine touches the
+ *            memory), punching 4 us.
+ */
+
+#include "base.h"
+#include "check.h"
+
+struct zr_arena {
+	int fd; /* -1: none */
+	uint8_t *base;
+	uint64_t size_bytes; /* offsets there are */
+};
+
+#define ZR_ARENA_NULL    \
+	{                \
+		.fd = -1 \
+	}
+
+/* Make a memfd of at most @size_bytes offsets; fewer where the address space is smaller. */
+int zr_arena_create(struct zr_arena *arena, uint64_t size_bytes);
+
+/* Map what another process made. @fd is the arena's from now on if this succeeds. */
+int zr_arena_attach(struct zr_arena *arena, int fd);
+void zr_arena_deinit(struct zr_arena *arena);
+
+/* Give memory to a range, whole system pages. Return: 0 or -ENOMEM, and then nothing is given. */
+int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
+
+/* Take the memory of a range back. Cannot fail in a way that matters: the memory is only kept. */
+void zr_arena_punch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
+
+/* Bytes of memory that the file holds now. */
+uint64_t zr_arena_memory(const struct zr_arena *arena);
+
+/* The first populated offset at or above @offset, and where that run ends (*endp).
+ * Return: false if there is none. */
+bool zr_arena_next_data(const struct zr_arena *arena, uint64_t offset, uint64_t *startp,
+			uint64_t *endp);
+
+static inline void *zr_arena_at(const struct zr_arena *arena, uint64_t offset)
+{
+	ZR_ASSERT(offset < arena->size_bytes);
+	return arena->base + offset;
+}

@@ -1,0 +1,102 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Layout: what lies in the store
+ *
+ * The store is one memfd. Everything that must outlive a worker is in it, addressed by offset:
+ *
+ *   0                  superblock       struct zr_superblock
+ *   4 KiB              directory        ZR_DISKS_MAX entries, struct zr_entry, 4 KiB each
+ *   ZR_SPANS_OFFSET    spans            32 KiB of offsets each, populated as needed
+ *
+ * Only entries below superblock.n_entries were ever written; the others are holes of the memfd and
+ * must not even be read (reading a hole of a mapped memfd populates it).
+ *
+ * Ownership: the store (store.h) maps it; each disk owns its entry.
+ * Locking:   words marked atomic are read and published whole; see sync.h for the rest.
+ * Errors:    none.
+ * Cost:      4 KiB, and 4 KiB a disk.
+ */
+
+#include <stdatomic.h>
+
+#include "base.h"
+#include "codec.h"
+
+#define ZR_MAGIC          UINT64_C(0x0173666d61727a00) /* "\0zramfs\1" */
+#define ZR_LAYOUT_VERSION 1u
+
+#define ZR_ENTRY_BYTES     4096u
+#define ZR_DISKS_MAX       1023u
+#define ZR_DIRECTORY_START 4096u
+#define ZR_SPANS_OFFSET    (UINT64_C(4) << 20)
+
+/* Every span owns this many bytes of offsets and populates what its class needs. */
+#define ZR_SPAN_BYTES UINT64_C(32768)
+
+/* Longest name of a disk, without the terminator. */
+#define ZR_NAME_MAX  63u
+#define ZR_LABEL_MAX 16u
+
+/* Codec numbers a slot can hold. Number 0 is the disk's comp_algorithm. */
+#define ZR_CODEC_NUMBERS 8u
+
+enum zr_format {
+	ZR_FORMAT_NONE = 0,
+	ZR_FORMAT_SWAP = 1, /* a valid swap header is written when the size is set */
+};
+
+/* The attributes of a disk that are set and not derived. Written whole, published by one word. */
+struct zr_attrs {
+	char name[ZR_NAME_MAX + 1];
+	/* Renaming over another disk: that one's id. Publishing this block removes it. 0: none. */
+	uint64_t replaces_id;
+	uint64_t mem_limit_bytes; /* 0: none */
+	uint32_t mode;            /* permission bits */
+	uint32_t uid, gid;
+	uint32_t format; /* enum zr_format */
+	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
+	char label[ZR_LABEL_MAX + 1]; /* of the swap header */
+	uint8_t uuid[16];             /* of the swap header; all zero: a random one */
+};
+
+/* Things that happened, at least once each. What can be derived from the slots is not here. */
+struct zr_counters {
+	_Atomic uint64_t num_reads;     /* pages */
+	_Atomic uint64_t num_writes;    /* pages */
+	_Atomic uint64_t failed_reads;  /* pages */
+	_Atomic uint64_t failed_writes; /* pages */
+	_Atomic uint64_t invalid_io;    /* requests past what a disk can be */
+	_Atomic uint64_t notify_free;   /* pages discarded, empty ones too */
+	_Atomic uint64_t huge_pages_since;
+	_Atomic uint64_t undecodable_pages; /* reads that found a page that does not decode */
+	_Atomic uint64_t mem_used_max_bytes;
+};
+
+struct zr_entry {
+	_Atomic uint64_t id;    /* 0: free. Stored last when a disk is made, first when it goes */
+	_Atomic uint64_t valid; /* low bit: which of attrs[] is valid */
+	_Atomic uint64_t size_bytes;
+	_Atomic uint64_t root; /* position of the top node of the slot tree; 0: no pages */
+	_Atomic int64_t atime_ns, mtime_ns, ctime_ns;
+	struct zr_counters counters;
+	struct zr_attrs attrs[2];
+};
+
+struct zr_superblock {
+	uint64_t magic;
+	uint32_t layout_version;
+	uint32_t page_bytes;
+	uint64_t span_bytes;
+	uint64_t store_bytes; /* offsets there are; the file is sparse */
+	_Atomic uint64_t next_id;
+	_Atomic uint64_t n_entries;
+};
+
+_Static_assert(sizeof(struct zr_entry) <= ZR_ENTRY_BYTES, "an entry is one page");
+_Static_assert(ZR_DIRECTORY_START + ZR_DISKS_MAX * ZR_ENTRY_BYTES <= ZR_SPANS_OFFSET,
+	       "the directory ends before the spans");
+_Static_assert(ZR_SPANS_OFFSET % ZR_SPAN_BYTES == 0, "span numbers start at a span");
+_Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "atomic words are plain words");
