@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "pages.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "fill.h"
+
+#define NODE_BYTES ((int64_t)ZR_PAGE_SIZE)
+
+_Static_assert(ZR_OBJECT_USEFUL_MAX % ZR_CELL_UNIT == 0, "a whole cell");
+_Static_assert(ZR_SPAN_BYTES / ZR_OBJECT_USEFUL_MAX == 9, "nine to a span");
+_Static_assert(ZR_SPAN_BYTES / (ZR_OBJECT_USEFUL_MAX + ZR_CELL_UNIT) == 8, "the next has eight");
+
+int zr_ctx_new(struct zr_ctx **ctxp)
+{
+	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
+	int r;
+
+	ctx = calloc(1, sizeof(*ctx));
+	if (!ctx)
+		return -ENOMEM;
+
+	r = zr_workspace_new(&ctx->workspace);
+	if (r < 0)
+		return r;
+
+	*ctxp = ZR_STEAL(ctx);
+	return 0;
+}
+
+struct zr_ctx *zr_ctx_free(struct zr_ctx *ctx)
+{
+	if (!ctx)
+		return NULL;
+
+	ctx->workspace = zr_workspace_free(ctx->workspace);
+	free(ctx);
+	return NULL;
+}
+
+void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_entry *entry)
+{
+	unsigned int i;
+
+	pages->engine = engine;
+	pages->disk_id = atomic_load(&entry->id);
+	pages->counters = &entry->counters;
+	zr_slots_init(&pages->slots, &engine->pool, &entry->root);
+	for (i = 0; i < ZR_N_GAUGES; ++i)
+		atomic_init(&pages->xgauges[i], 0);
+	atomic_init(&pages->xused_bytes, 0);
+	atomic_init(&pages->xlimit_bytes, 0);
+}
+
+void zr_pages_deinit(struct zr_pages *pages)
+{
+	zr_slots_deinit(&pages->slots);
+}
+
+/* figures */
+
+/* What is in a slot, added to (@sign 1) or taken from (-1) a tally. */
+static void tally_slot(struct zr_tally *tally, zr_slot slot, int64_t sign)
+{
+	const uint32_t n_bytes = zr_slot_bytes(slot);
+
+	if (slot == ZR_SLOT_HOLE)
+		return;
+
+	tally->gauge[ZR_GAUGE_PAGES] += sign;
+	if (n_bytes > 0)
+		tally->gauge[ZR_GAUGE_CELL_BYTES] += sign * zr_pool_cell_bytes(n_bytes);
+
+	if (zr_slot_kind(slot) == ZR_SLOT_KIND_SAME) {
+		tally->gauge[ZR_GAUGE_SAME] += sign;
+		if (n_bytes == 0 && zr_slot_word(slot) == 0)
+			tally->gauge[ZR_GAUGE_ZERO] += sign;
+		return;
+	}
+
+	tally->gauge[ZR_GAUGE_COMPR_BYTES] += sign * n_bytes;
+	if (n_bytes == ZR_PAGE_SIZE)
+		tally->gauge[ZR_GAUGE_HUGE] += sign;
+	else if (n_bytes <= ZR_PAGE_SIZE / 2)
+		tally->gauge[ZR_GAUGE_GOOD] += sign;
+}
+
+static void tally_apply(struct zr_pages *pages, const struct zr_tally *tally)
+{
+	unsigned int i;
+
+	for (i = 0; i < ZR_N_GAUGES; ++i) {
+		if (tally->gauge[i] != 0)
+			atomic_fetch_add_explicit(&pages->xgauges[i], tally->gauge[i],
+						  memory_order_relaxed);
+	}
+}
+
+uint64_t zr_pages_peak(struct zr_pages *pages, uint64_t used_bytes)
+{
+	_Atomic uint64_t *peak = &pages->counters->mem_used_max_bytes;
+	uint64_t seen = atomic_load_explicit(peak, memory_order_relaxed);
+
+	while (seen < used_bytes &&
+	       !atomic_compare_exchange_weak_explicit(peak, &seen, used_bytes, memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+	return zr_max(seen, used_bytes);
+}
+
+/* Give back, which cannot fail. */
+static void uncharge(struct zr_pages *pages, int64_t n_bytes)
+{
+	atomic_fetch_sub_explicit(&pages->xused_bytes, n_bytes, memory_order_relaxed);
+}
+
+/* Whether a change may be refused for the limit's sake. */
+enum limit {
+	LIMIT_HOLDS,
+	LIMIT_YIELDS, /* punching and truncating give memory back: they must not need room first */
+};
+
+/* Take @n_bytes from the limit. Not more than nothing always succeeds, so that what does not grow
+ * can be overwritten at the limit. */
+static int charge(struct zr_pages *pages, int64_t n_bytes, enum limit limit)
+{
+	const uint64_t limit_bytes = atomic_load_explicit(&pages->xlimit_bytes,
+							  memory_order_relaxed);
+	int64_t used = atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed);
+
+	do {
+		if (n_bytes > 0 && limit == LIMIT_HOLDS && limit_bytes != 0 &&
+		    (uint64_t)(used + n_bytes) > limit_bytes)
+			return -ENOSPC;
+	} while (!atomic_compare_exchange_weak_explicit(&pages->xused_bytes, &used, used + n_bytes,
+							memory_order_relaxed,
+							memory_order_relaxed));
+
+	if (n_bytes > 0)
+		(void)zr_pages_peak(pages, (uint64_t)(used + n_bytes));
+	return 0;
+}
+
+/* slots to pages and back */
+
+static struct zr_rwlock *stripe_of(struct zr_pages *pages, uint64_t page_no)
+{
+	return zr_stripe_of(&pages->engine->stripes, pages->disk_id, page_no);
+}
+
+static void slot_retire(void *context, zr_slot slot)
+{
+	struct zr_engine *engine = context;
+	const uint32_t n_bytes = zr_slot_bytes(slot);
+
+	if (n_bytes > 0)
+		zr_pool_free(&engine->pool, zr_slot_position(slot), n_bytes);
+}
+
+static int object_new(struct zr_pages *pages, const void *bytes, uint32_t n_bytes,
+		      zr_position *positionp)
+{
+	int r;
+
+	r = zr_pool_alloc(&pages->engine->pool, n_bytes, positionp);
+	if (r < 0)
+		return r;
+
+	memcpy(zr_pool_at(&pages->engine->pool, *positionp), bytes, n_bytes);
+	return 0;
+}
+
+static int encode_same(struct zr_pages *pages, uint64_t word, zr_slot *slotp)
+{
+	zr_position position;
+	int r;
+
+	if (zr_slot_same(word, slotp))
+		return 0;
+
+	r = object_new(pages, &word, sizeof(word), &position);
+	if (r < 0)
+		return r;
+
+	*slotp = zr_slot_same_object(position);
+	return 0;
+}
+
+/* A slot for the page, with an object that nobody refers to yet. Return: 0 or -ENOMEM. */
+static int slot_encode(struct zr_pages *pages, struct zr_ctx *ctx, const void *page, zr_slot *slotp)
+{
+	const void *bytes = ctx->object;
+	zr_position position;
+	uint64_t word;
+	size_t n_bytes;
+	int r;
+
+	if (zr_fill_detect(page, &word))
+		return encode_same(pages, word, slotp);
+
+	r = zr_codec_compress(ctx->workspace, &pages->codecs[0], page, ctx->object,
+			      ZR_OBJECT_USEFUL_MAX, &n_bytes);
+	if (r == ZR_CODEC_E_NO_GAIN) {
+		bytes = page;
+		n_bytes = ZR_PAGE_SIZE;
+	}
+
+	r = object_new(pages, bytes, (uint32_t)n_bytes, &position);
+	if (r < 0)
+		return r;
+
+	*slotp = zr_slot_object(position, (uint32_t)n_bytes, 0);
+	return 0;
+}
+
+static int decode_object(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, void *page)
+{
+	const uint32_t n_bytes = zr_slot_bytes(slot);
+	const void *bytes = zr_pool_at(&pages->engine->pool, zr_slot_position(slot));
+	int r;
+
+	if (n_bytes == ZR_PAGE_SIZE) {
+		memcpy(page, bytes, ZR_PAGE_SIZE);
+		return 0;
+	}
+
+	r = zr_codec_decompress(ctx->workspace, &pages->codecs[zr_slot_codec(slot)], bytes, n_bytes,
+				page);
+	if (r < 0)
+		atomic_fetch_add_explicit(&pages->counters->undecodable_pages, 1,
+					  memory_order_relaxed);
+	return r;
+}
+
+/* The caller holds the page's stripe, which keeps the cell alive. Return: 0 or -EIO. */
+static int slot_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, void *page)
+{
+	uint64_t word;
+
+	zr_assert_held(ZR_RANK_STRIPE);
+
+	switch (zr_slot_kind(slot)) {
+	case ZR_SLOT_KIND_HOLE:
+		memset(page, 0, ZR_PAGE_SIZE);
+		return 0;
+	case ZR_SLOT_KIND_SAME:
+		if (zr_slot_form(slot) == ZR_SLOT_FORM_OBJECT)
+			memcpy(&word, zr_pool_at(&pages->engine->pool, zr_slot_position(slot)),
+			       sizeof(word));
+		else
+			word = zr_slot_word(slot);
+		zr_fill_page(page, word);
+		return 0;
+	case ZR_SLOT_KIND_OBJECT:
+		return decode_object(pages, ctx, slot, page);
+	case ZR_SLOT_KIND_WRITTEN_BACK:
+	default:
+		return -EIO;
+	}
+}
+
+static zr_slot slot_get(const _Atomic zr_slot *slotp)
+{
+	/* Acquire pairs with the release in publish_locked(): the object is whole before its slot
+	 * can be seen, by readers and by whoever attaches after a kill. */
+	return slotp ? atomic_load_explicit(slotp, memory_order_acquire) : ZR_SLOT_HOLE;
+}
+
+static int64_t slot_cell_bytes(zr_slot slot)
+{
+	const uint32_t n_bytes = zr_slot_bytes(slot);
+
+	return n_bytes > 0 ? zr_pool_cell_bytes(n_bytes) : 0;
+}
+
+/* Return: the slot of the page, made if it was missing and charged by the caller as @n_missing
+ * nodes; NULL and *errorp where there is no memory for it. */
+static _Atomic zr_slot *slot_make(struct zr_pages *pages, uint64_t page_no, int n_missing,
+				  int *errorp)
+{
+	_Atomic zr_slot *slotp;
+	int n_added;
+
+	n_added = zr_slots_make(&pages->slots, page_no, &slotp);
+	if (n_added < 0) {
+		*errorp = n_added;
+		return NULL;
+	}
+
+	/* Somebody else may have added, and paid for, some of them. */
+	uncharge(pages, (n_missing - n_added) * NODE_BYTES);
+	return slotp;
+}
+
+/*
+ * Put @fresh in the page's place, with the page's stripe held exclusive. On success what was there
+ * comes back in *stalep, for the caller to retire once the stripe is released.
+ *
+ * Return: 0, -ENOSPC or -ENOMEM; on these nothing has changed and @fresh is still the caller's.
+ */
+static int publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fresh, enum limit limit,
+			  zr_slot *stalep)
+{
+	_Atomic zr_slot *slotp = zr_slots_find(&pages->slots, page_no);
+	const int n_missing = slotp ? 0 : (int)zr_slots_missing(&pages->slots, page_no);
+	const zr_slot stale = slot_get(slotp);
+	const int64_t growth = slot_cell_bytes(fresh) - slot_cell_bytes(stale) +
+			       n_missing * NODE_BYTES;
+	struct zr_tally change = { 0 };
+	int r;
+
+	zr_assert_held(ZR_RANK_STRIPE);
+
+	r = charge(pages, growth, limit);
+	if (r < 0)
+		return r;
+
+	if (!slotp) {
+		slotp = slot_make(pages, page_no, n_missing, &r);
+		if (!slotp) {
+			uncharge(pages, growth);
+			return r;
+		}
+	}
+
+	atomic_store_explicit(slotp, fresh, memory_order_release);
+	tally_slot(&change, fresh, 1);
+	tally_slot(&change, stale, -1);
+	tally_apply(pages, &change);
+	*stalep = stale;
+	return 0;
+}
+
+static void count_huge(struct zr_pages *pages, zr_slot fresh)
+{
+	if (zr_slot_bytes(fresh) == ZR_PAGE_SIZE)
+		atomic_fetch_add_explicit(&pages->counters->huge_pages_since, 1,
+					  memory_order_relaxed);
+}
+
+int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, void *page)
+{
+	ZR_GUARD_SHARED(stripe_of(pages, page_no));
+
+	return slot_decode(pages, ctx, slot_get(zr_slots_find(&pages->slots, page_no)), page);
+}
+
+/*
+ * Until the store in publish_locked() readers see the old page; after it, the new one. Everything
+ * that can fail runs before it. Freeing the old object first would save one object of memory for a
+ * moment, but then a failed write destroys data, and two writers of one page can both publish over
+ * the same empty slot and leak an object.
+ */
+int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, const void *page)
+{
+	zr_slot fresh, stale;
+	int r;
+
+	r = slot_encode(pages, ctx, page, &fresh);
+	if (r < 0)
+		return r;
+
+	{
+		ZR_GUARD_EXCLUSIVE(stripe_of(pages, page_no));
+		r = publish_locked(pages, page_no, fresh, LIMIT_HOLDS, &stale);
+	}
+
+	if (r == 0)
+		count_huge(pages, fresh);
+	slot_retire(pages->engine, r < 0 ? fresh : stale);
+	return r;
+}
+
+/* The stripe is held from the read to the store: a write between them would be lost. */
+static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
+			 uint32_t n_bytes, const void *bytes, zr_slot *stalep)
+{
+	const zr_slot slot = slot_get(zr_slots_find(&pages->slots, page_no));
+	zr_slot fresh;
+	int r;
+
+	if (slot == ZR_SLOT_HOLE && !bytes)
+		return 0;
+
+	r = slot_decode(pages, ctx, slot, ctx->page);
+	if (r < 0)
+		return r;
+
+	if (bytes)
+		memcpy(ctx->page + at, bytes, n_bytes);
+	else
+		memset(ctx->page + at, 0, n_bytes);
+
+	r = slot_encode(pages, ctx, ctx->page, &fresh);
+	if (r < 0)
+		return r;
+
+	r = publish_locked(pages, page_no, fresh, bytes ? LIMIT_HOLDS : LIMIT_YIELDS, stalep);
+	if (r < 0)
+		*stalep = fresh; /* nobody saw it: retire this one */
+	else
+		count_huge(pages, fresh);
+	return r;
+}
+
+int zr_page_update(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
+		   uint32_t n_bytes, const void *bytes)
+{
+	zr_slot stale = ZR_SLOT_HOLE;
+	int r;
+
+	ZR_ASSERT(at + n_bytes <= ZR_PAGE_SIZE);
+
+	{
+		ZR_GUARD_EXCLUSIVE(stripe_of(pages, page_no));
+		r = update_locked(pages, ctx, page_no, at, n_bytes, bytes, &stale);
+	}
+
+	slot_retire(pages->engine, stale);
+	return r;
+}
+
+/* The leaf looked empty a moment ago; take it out if it still is. */
+static void leaf_drop_if_empty(struct zr_pages *pages, uint64_t leaf_no)
+{
+	_Atomic zr_slot *slotp;
+	zr_position leaf = 0;
+
+	zr_stripes_lock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
+	slotp = zr_slots_find(&pages->slots, leaf_no << ZR_LEAF_SHIFT);
+	if (slotp && zr_slots_leaf_is_empty(slotp)) {
+		leaf = zr_slots_unhook_leaf(&pages->slots, leaf_no);
+		uncharge(pages, NODE_BYTES);
+	}
+	zr_stripes_unlock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
+
+	if (leaf != 0)
+		zr_slots_retire_leaf(&pages->slots, leaf, slot_retire, pages->engine);
+}
+
+void zr_page_discard(struct zr_pages *pages, uint64_t page_no)
+{
+	struct zr_tally change = { 0 };
+	_Atomic zr_slot *slotp;
+	zr_slot stale;
+	bool empty;
+
+	{
+		ZR_GUARD_EXCLUSIVE(stripe_of(pages, page_no));
+
+		slotp = zr_slots_find(&pages->slots, page_no);
+		stale = slot_get(slotp);
+		if (stale == ZR_SLOT_HOLE)
+			return;
+
+		atomic_store_explicit(slotp, ZR_SLOT_HOLE, memory_order_release);
+		tally_slot(&change, stale, -1);
+		tally_apply(pages, &change);
+		uncharge(pages, slot_cell_bytes(stale));
+		empty = zr_slots_leaf_is_empty(slotp);
+	}
+
+	slot_retire(pages->engine, stale);
+	if (empty)
+		leaf_drop_if_empty(pages, page_no >> ZR_LEAF_SHIFT);
+}
+
+void zr_page_discard_leaf(struct zr_pages *pages, uint64_t leaf_no)
+{
+	struct zr_tally change = { 0 };
+	_Atomic zr_slot *slots;
+	zr_position leaf = 0;
+	unsigned int i;
+
+	zr_stripes_lock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
+	slots = zr_slots_find(&pages->slots, leaf_no << ZR_LEAF_SHIFT);
+	if (slots) {
+		leaf = zr_slots_unhook_leaf(&pages->slots, leaf_no);
+		for (i = 0; i < ZR_LEAF_SLOTS; ++i)
+			tally_slot(&change, slot_get(&slots[i]), -1);
+		tally_apply(pages, &change);
+		uncharge(pages, NODE_BYTES - change.gauge[ZR_GAUGE_CELL_BYTES]);
+	}
+	zr_stripes_unlock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
+
+	if (leaf != 0)
+		zr_slots_retire_leaf(&pages->slots, leaf, slot_retire, pages->engine);
+}
+
+bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no)
+{
+	ZR_GUARD_SHARED(stripe_of(pages, page_no));
+
+	return slot_get(zr_slots_find(&pages->slots, page_no)) != ZR_SLOT_HOLE;
+}
+
+zr_position zr_pages_unhook(struct zr_pages *pages)
+{
+	zr_position root;
+	unsigned int i;
+
+	zr_stripes_lock_all(&pages->engine->stripes);
+	root = zr_slots_unhook_all(&pages->slots);
+	for (i = 0; i < ZR_N_GAUGES; ++i)
+		atomic_store_explicit(&pages->xgauges[i], 0, memory_order_relaxed);
+	atomic_store_explicit(&pages->xused_bytes, 0, memory_order_relaxed);
+	zr_stripes_unlock_all(&pages->engine->stripes);
+	return root;
+}
+
+void zr_pages_retire(struct zr_pages *pages, zr_position root)
+{
+	zr_slots_retire(&pages->slots, root, slot_retire, pages->engine);
+}
+
+void zr_pages_prune(struct zr_pages *pages)
+{
+	unsigned int n_gone;
+
+	zr_stripes_lock_all(&pages->engine->stripes);
+	n_gone = zr_slots_prune(&pages->slots);
+	uncharge(pages, n_gone * NODE_BYTES);
+	zr_stripes_unlock_all(&pages->engine->stripes);
+}
+
+void zr_pages_tally(struct zr_pages *pages, struct zr_tally *tally)
+{
+	unsigned int i;
+
+	zr_stripes_lock_all(&pages->engine->stripes);
+	for (i = 0; i < ZR_N_GAUGES; ++i)
+		tally->gauge[i] = atomic_load_explicit(&pages->xgauges[i], memory_order_relaxed);
+	tally->n_nodes = atomic_load_explicit(&pages->slots.xn_nodes, memory_order_relaxed);
+	zr_stripes_unlock_all(&pages->engine->stripes);
+}
+
+/* derivation */
+
+struct derivation {
+	struct zr_pages *pages;
+	struct zr_tally tally;
+};
+
+static int derive_node(void *context, zr_position position)
+{
+	struct derivation *derivation = context;
+
+	++derivation->tally.n_nodes;
+	return zr_pool_derive_mark(&derivation->pages->engine->pool, position, ZR_PAGE_SIZE);
+}
+
+static int derive_slot(void *context, uint64_t page_no, zr_slot slot)
+{
+	struct derivation *derivation = context;
+	struct zr_engine *engine = derivation->pages->engine;
+	const uint32_t n_bytes = zr_slot_bytes(slot);
+
+	if (!zr_slot_is_sound(slot))
+		return -EINVAL;
+
+	tally_slot(&derivation->tally, slot, 1);
+	return n_bytes == 0 ? 0
+			    : zr_pool_derive_mark(&engine->pool, zr_slot_position(slot), n_bytes);
+}
+
+int zr_pages_derive(struct zr_pages *pages)
+{
+	struct derivation derivation = { .pages = pages };
+	int64_t used;
+	int r;
+
+	r = zr_slots_walk(&pages->slots, derive_node, derive_slot, &derivation);
+	if (r < 0)
+		return r;
+
+	used = derivation.tally.gauge[ZR_GAUGE_CELL_BYTES] +
+	       (int64_t)derivation.tally.n_nodes * NODE_BYTES;
+	tally_apply(pages, &derivation.tally);
+	atomic_store(&pages->slots.xn_nodes, derivation.tally.n_nodes);
+	atomic_store(&pages->xused_bytes, used);
+	(void)zr_pages_peak(pages, (uint64_t)used);
+	return 0;
+}
+
+static int count_node(void *context, zr_position position)
+{
+	struct derivation *derivation = context;
+
+	++derivation->tally.n_nodes;
+	return 0;
+}
+
+static int count_slot(void *context, uint64_t page_no, zr_slot slot)
+{
+	struct derivation *derivation = context;
+
+	ZR_ASSERT(zr_slot_is_sound(slot));
+	tally_slot(&derivation->tally, slot, 1);
+	return 0;
+}
+
+void zr_pages_validate(struct zr_pages *pages)
+{
+	struct derivation derivation = { .pages = pages };
+	struct zr_tally kept;
+
+	(void)zr_slots_walk(&pages->slots, count_node, count_slot, &derivation);
+	zr_pages_tally(pages, &kept);
+	ZR_ASSERT(memcmp(&kept, &derivation.tally, sizeof(kept)) == 0);
+	ZR_ASSERT(atomic_load(&pages->xused_bytes) ==
+		  kept.gauge[ZR_GAUGE_CELL_BYTES] + (int64_t)kept.n_nodes * NODE_BYTES);
+}

@@ -1,0 +1,120 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Pages: the whole pages of one disk
+ *
+ * Composes fill, codec, pool and slots: a page goes in and its slot points at it; a slot is looked
+ * up and its page comes out. This is the only module that knows both what a page is and where bytes
+ * go.
+ *
+ * Ownership: embedded in a disk; the engine is shared by all disks and outlives them.
+ * Locking:   every call takes the stripes it needs. Callers hold the disk's shape, shared for what
+ *            has one page or leaf in its name, exclusive for the rest; reading needs neither.
+ * Errors:    -ENOSPC past the memory limit, -ENOMEM when the kernel refuses memory, -EIO for a page
+ *            that does not decode. What was there before is then still there.
+ * Cost:      a write is one compression, one allocation, one copy; a read one decompression straight
+ *            into the caller's page. For a moment a write holds both its objects, old and new.
+ */
+
+#include "codec.h"
+#include "layout.h"
+#include "slots.h"
+#include "stripes.h"
+
+/* An object above this saves nothing: a span of eight pages has eight cells of 3648 bytes or of
+ * 4096, and nine of 3632. Pages that compress to more are huge and stored raw. */
+#define ZR_OBJECT_USEFUL_MAX 3632u
+
+struct zr_engine {
+	struct zr_arena arena;
+	struct zr_pool pool;
+	struct zr_stripes stripes;
+};
+
+/* What a thread needs to move pages; one call at a time. */
+struct zr_ctx {
+	struct zr_workspace *workspace;
+	uint8_t page[ZR_PAGE_SIZE];
+	uint8_t object[ZR_CODEC_BOUND];
+};
+
+int zr_ctx_new(struct zr_ctx **ctxp);
+struct zr_ctx *zr_ctx_free(struct zr_ctx *ctx);
+
+static inline void zr_ctx_freep(struct zr_ctx **ctxp)
+{
+	*ctxp = zr_ctx_free(*ctxp);
+}
+
+/* What can be derived from the slots, and is kept up to date beside them. */
+enum zr_gauge {
+	ZR_GAUGE_PAGES, /* that are not holes */
+	ZR_GAUGE_SAME,  /* same-filled */
+	ZR_GAUGE_ZERO,  /* same-filled with 0 */
+	ZR_GAUGE_HUGE,
+	ZR_GAUGE_GOOD,        /* compressed to half a page or less */
+	ZR_GAUGE_COMPR_BYTES, /* objects of pages; a huge one counts 4096, same-filled ones nothing
+			       */
+	ZR_GAUGE_CELL_BYTES,  /* cells of all objects */
+	ZR_N_GAUGES
+};
+
+/* One agreed set of figures. */
+struct zr_tally {
+	int64_t gauge[ZR_N_GAUGES];
+	uint64_t n_nodes; /* of the slot tree, 4096 bytes each */
+};
+
+struct zr_pages {
+	struct zr_engine *engine;
+	uint64_t disk_id;
+	struct zr_counters *counters; /* in the disk's entry */
+	struct zr_slots slots;
+	_Atomic int64_t xgauges[ZR_N_GAUGES];
+	_Atomic int64_t xused_bytes;   /* cells and nodes: what the limit is compared with */
+	_Atomic uint64_t xlimit_bytes; /* 0: none */
+	/* Changed while the disk is empty and its shape held exclusive. */
+	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
+};
+
+void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_entry *entry);
+void zr_pages_deinit(struct zr_pages *pages);
+
+int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, void *page);
+int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, const void *page);
+
+/* Change part of a page, as one step for readers. @bytes NULL: zeros, which may pass the limit,
+ * since who asks for them is giving memory back; a hole stays a hole. */
+int zr_page_update(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
+		   uint32_t n_bytes, const void *bytes);
+
+/* The page becomes a hole. Cannot fail. */
+void zr_page_discard(struct zr_pages *pages, uint64_t page_no);
+
+/* All 512 pages of a leaf become holes. */
+void zr_page_discard_leaf(struct zr_pages *pages, uint64_t leaf_no);
+
+/* Is there something other than a hole? */
+bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no);
+
+/* All pages become holes at once. Return: what zr_pages_retire() is to free, at leisure. */
+zr_position zr_pages_unhook(struct zr_pages *pages);
+void zr_pages_retire(struct zr_pages *pages, zr_position root);
+
+/* Give back nodes that nothing is in. */
+void zr_pages_prune(struct zr_pages *pages);
+
+/* The disk takes that much: remember it, if it is the most so far. Return: the most so far. */
+uint64_t zr_pages_peak(struct zr_pages *pages, uint64_t used_bytes);
+
+/* Figures that agree with each other: nothing changes while they are taken. */
+void zr_pages_tally(struct zr_pages *pages, struct zr_tally *tally);
+
+/* Rebuild the figures from the slots, marking in the pool what they refer to; the pool is being
+ * derived. Return: 0, or -EINVAL for a store that is damaged. */
+int zr_pages_derive(struct zr_pages *pages);
+
+/* Compare the figures with the slots. Nobody else may be using the disk. */
+void zr_pages_validate(struct zr_pages *pages);

@@ -1,0 +1,77 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Store: everything that must outlive a worker
+ *
+ * Makes the one memfd or attaches to another process's, and knows which disks there are. Attaching
+ * derives all else from the slots (layout.h, slots.h) and finishes what was half done.
+ *
+ * Ownership: owns the memfd, the engine and the disks. A disk that is looked up is pinned for the
+ *            caller until zr_disk_unpin(); a removed one lives on, refusing changes, until its last
+ *            pin goes, and only then are its pages freed.
+ * Locking:   every call locks for itself, at rank DIR. Callers hold no engine lock.
+ * Errors:    -ENOMEM; attaching: -EINVAL for what is not a store, -EPROTONOSUPPORT for another
+ *            layout, -EUCLEAN for a damaged one, and the descriptor is then still the caller's.
+ * Cost:      4 KiB and 4 KiB a disk; look-ups walk the list of disks.
+ */
+
+#include "attr.h"
+#include "disk.h"
+
+struct zr_store;
+
+/* A new, empty store with up to @size_bytes of offsets. */
+int zr_store_new(struct zr_store **storep, uint64_t size_bytes);
+
+/* The store that @fd is; the descriptor is the store's from now on if this succeeds. */
+int zr_store_attach(struct zr_store **storep, int fd);
+
+/* Unmap and close. What the memfd holds stays, for whoever else holds it. */
+struct zr_store *zr_store_free(struct zr_store *store);
+
+static inline void zr_store_freep(struct zr_store **storep)
+{
+	*storep = zr_store_free(*storep);
+}
+
+int zr_store_fd(const struct zr_store *store);
+
+/* A new disk as specified, pinned in *diskp.
+ * Return: also -EINVAL for attributes that cannot be, -EEXIST for a name that is taken, -ENOSPC
+ * when there are ZR_DISKS_MAX, what zr_disk_set_disksize() says. */
+int zr_store_add(struct zr_store *store, struct zr_ctx *ctx, const struct zr_disk_spec *spec,
+		 struct zr_disk **diskp);
+
+/* Pinned, or NULL. */
+struct zr_disk *zr_store_find(struct zr_store *store, const char *name);
+struct zr_disk *zr_store_get(struct zr_store *store, uint64_t id);
+
+/* The disk with the lowest id above @id, pinned, or NULL: for (d = next(s, 0); d; d = next(s, id))
+ */
+struct zr_disk *zr_store_next(struct zr_store *store, uint64_t id);
+
+/* The caller keeps its pin. */
+void zr_store_remove(struct zr_store *store, struct zr_disk *disk);
+
+/* Give @disk another name. @replaced, if not NULL and still of that name, is removed in the same
+ * step; any other disk that has it is in the way: -EEXIST. -EINVAL for what is no name. */
+int zr_store_rename(struct zr_store *store, struct zr_disk *disk, const char *name,
+		    struct zr_disk *replaced);
+
+struct zr_disk *zr_disk_unpin(struct zr_store *store, struct zr_disk *disk);
+
+/* Memory, in bytes. memory = superblock and directory + spans + reserve */
+struct zr_store_usage {
+	uint64_t memory_bytes;  /* all that the memfd holds */
+	uint64_t reserve_bytes; /* free, and populated ahead of need */
+	uint64_t span_bytes;
+	uint64_t n_disks;
+};
+
+void zr_store_usage(struct zr_store *store, struct zr_store_usage *usage);
+
+/* Check all that can be checked. Nobody else may be using the store or have a removed disk pinned.
+ */
+void zr_store_validate(struct zr_store *store);
