@@ -1,0 +1,68 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Handles: who has what open
+ *
+ * Numbers that the kernel gives back with each request on an open file. A disk's handle holds the
+ * disk; a virtual file's holds the text that was rendered when it was opened.
+ *
+ * In use means: a handle open by somebody else than the caller, whose own is the one that its
+ * request came with, if any. What must not happen to a disk in use claims it first. A RELEASE may
+ * be on its way (the kernel does not wait for it), so a claim waits for a moment before it is
+ * refused; who opens a claimed disk waits until the claim ends.
+ *
+ * Ownership: a handle owns its pin of the disk and its text.
+ * Locking:   one mutex of its own, never held across work; handles_get() takes none: the kernel
+ *            uses a number only between its open and its release.
+ * Errors:    -EBUSY, -ENFILE, -ENOMEM.
+ * Cost:      opening scans for a free number from the last one on.
+ */
+
+#include <pthread.h>
+
+#include "store.h"
+
+struct handle {
+	uint64_t node;        /* 0: free */
+	struct zr_disk *disk; /* pinned; NULL for a virtual file */
+	char *text;           /* of a virtual file */
+	size_t n_text;
+};
+
+#define HANDLES_CHUNK  256u
+#define HANDLES_CHUNKS 4096u
+
+struct handles {
+	struct zr_store *store;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* something was closed, or a claim ended */
+	/* protected by lock */
+	struct handle *chunks[HANDLES_CHUNKS];
+	uint64_t next;
+	struct {
+		unsigned int n_open; /* handles on the disk with that entry number */
+		bool claimed;
+	} disks[ZR_DISKS_MAX];
+};
+
+int handles_init(struct handles *handles, struct zr_store *store);
+void handles_deinit(struct handles *handles);
+
+/* On success the pin of @disk is the handle's. Waits while the disk is claimed by others; @claimed
+ * says the caller has claimed it. */
+int handles_open_disk(struct handles *handles, struct zr_disk *disk, bool claimed, uint64_t *fhp);
+
+/* On success @text is the handle's. */
+int handles_open_text(struct handles *handles, uint64_t node, char *text, size_t n_text,
+		      uint64_t *fhp);
+void handles_close(struct handles *handles, uint64_t fh);
+struct handle *handles_get(struct handles *handles, uint64_t fh);
+
+/* Keep others from opening @disk, which has no more than @n_own handles. Return: 0, or -EBUSY. */
+int handles_claim(struct handles *handles, struct zr_disk *disk, unsigned int n_own);
+void handles_unclaim(struct handles *handles, struct zr_disk *disk);
+
+/* Handles open on @disk. */
+unsigned int handles_count(struct handles *handles, const struct zr_disk *disk);

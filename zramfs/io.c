@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "log.h"
+#include "vfile.h"
+
+static struct fs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* The disk behind a request, or NULL for a virtual file. */
+static struct zr_disk *disk_of(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	return handles_get(&fs_of(req)->handles, fi->fh)->disk;
+}
+
+struct bad_page_job {
+	struct job job;
+	uint64_t disk_id;
+};
+
+static void bad_page_run(struct job *job)
+{
+	const struct bad_page_job *bad = (const struct bad_page_job *)job;
+
+	log_line("disk %llu: a page does not decode, its reader got an I/O error; see "
+		 "UndecodablePages in .stats",
+		 (unsigned long long)bad->disk_id);
+}
+
+/* Said by a job, since saying may block, and once a second at most. */
+static void bad_page_say(struct fs *fs, const struct zr_disk *disk)
+{
+	static _Atomic int64_t last_ns;
+	const int64_t now = zr_disk_now_ns();
+	int64_t last = atomic_load(&last_ns);
+	struct bad_page_job *job;
+
+	if (now - last < 1000000000 || !atomic_compare_exchange_strong(&last_ns, &last, now))
+		return;
+
+	job = malloc(sizeof(*job));
+	if (!job)
+		return;
+	job->job.run = bad_page_run;
+	job->disk_id = disk->id;
+	jobs_post(&fs->jobs, &job->job);
+}
+
+void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
+	     struct fuse_file_info *fi)
+{
+	struct zr_disk *disk = disk_of(req, fi);
+	size_t n_read = 0;
+	int r;
+
+	if (!disk) {
+		vfile_read(req, handles_get(&fs_of(req)->handles, fi->fh), n_bytes, offset);
+		return;
+	}
+	if (n_bytes > THREAD_REPLY_BYTES) { /* more than was agreed at INIT */
+		fuse_reply_err(req, EIO);
+		return;
+	}
+
+	r = zr_disk_read(disk, thread_self.ctx, (uint64_t)offset, thread_self.reply, n_bytes,
+			 &n_read);
+	if (r < 0) {
+		bad_page_say(fs_of(req), disk); /* before the reply, which ends the request */
+		fuse_reply_err(req, -r);
+		return;
+	}
+	fuse_reply_buf(req, (const char *)thread_self.reply, n_read);
+}
+
+void io_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t n_bytes, off_t offset,
+	      struct fuse_file_info *fi)
+{
+	struct zr_disk *disk = disk_of(req, fi);
+	size_t n_written;
+	uint64_t size;
+	int r;
+
+	if (!disk) {
+		vfile_write(req, ino, bytes, n_bytes, offset, fi->flags);
+		return;
+	}
+
+	/* A file that grew may have grown by less. But a buffered loop device takes a short write
+	 * for a whole one, and a direct one gets EIO for it: what lies within the disk is written
+	 * whole or refused with its own errno, whatever pages were done. */
+	size = zr_disk_size(disk);
+	r = zr_disk_write(disk, thread_self.ctx, (uint64_t)offset, bytes, n_bytes, &n_written);
+	if (r < 0 && (n_written == 0 || (uint64_t)offset + n_bytes <= size))
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_write(req, n_written);
+}
+
+/* Only what is really done is accepted: 0 for a mode that is ignored would be silent corruption. */
+static int disk_fallocate(struct zr_disk *disk, int mode, uint64_t offset, uint64_t n_bytes)
+{
+	int r = 0;
+
+	switch (mode) {
+	case 0: /* promises nothing but the size */
+		return zr_disk_extend(disk, offset + n_bytes);
+	case FALLOC_FL_KEEP_SIZE:
+		return 0;
+	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+		return zr_disk_punch(disk, thread_self.ctx, offset, n_bytes);
+	case FALLOC_FL_ZERO_RANGE:
+		r = zr_disk_extend(disk, offset + n_bytes);
+		return r < 0 ? r : zr_disk_punch(disk, thread_self.ctx, offset, n_bytes);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t n_bytes,
+		  struct fuse_file_info *fi)
+{
+	struct zr_disk *disk = disk_of(req, fi);
+	int r;
+
+	if (!disk)
+		r = -EINVAL;
+	else if (offset < 0 || n_bytes <= 0)
+		r = -EINVAL;
+	else
+		r = disk_fallocate(disk, mode, (uint64_t)offset, (uint64_t)n_bytes);
+	fuse_reply_err(req, -r);
+}
+
+void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	struct zr_disk *disk = disk_of(req, fi);
+	uint64_t found = 0;
+	int r;
+
+	if (!disk || offset < 0)
+		r = -EINVAL;
+	else if (whence == SEEK_DATA)
+		r = zr_disk_seek_data(disk, (uint64_t)offset, &found);
+	else if (whence == SEEK_HOLE)
+		r = zr_disk_seek_hole(disk, (uint64_t)offset, &found);
+	else
+		r = -EINVAL;
+
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_lseek(req, (off_t)found);
+}
+
+/* Nothing here is persistent. Not ENOSYS: the kernel would never ask again, not even a version that
+ * has something to write. */
+void io_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, 0);
+}
+
+void io_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, 0);
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "fs.h"
+#include "log.h"
+#include "mount.h"
+
+/* A second signal within this time ends the mount though a disk is in use. */
+#define FORCE_WINDOW_S 5
+
+/* How long requests may take to end once the mount is gone. */
+#define DRAIN_MS 2000
+
+/* Spans own 32 KiB of offsets for 4 KiB of memory at the least. */
+#define OFFSETS_PER_MEMORY 8
+
+struct worker {
+	const struct worker_options *options;
+	char resolved[PATH_MAX];
+	dev_t identity; /* of our mount */
+	struct detach detach;
+	struct zr_store *store;
+	struct fuse_session *session;
+	struct fs fs;
+	struct channel channel;
+	int signals;     /* signalfd */
+	time_t asked_at; /* when a signal was refused last; 0: never */
+};
+
+/* disks */
+
+static uint64_t offsets_wanted(void)
+{
+	struct sysinfo info;
+
+	if (sysinfo(&info) < 0)
+		return 0;
+	return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit * OFFSETS_PER_MEMORY;
+}
+
+static int disk_add(struct zr_store *store, struct zr_ctx *ctx, const struct zr_disk_spec *spec)
+{
+	struct zr_disk *disk = NULL;
+	int r;
+
+	r = zr_store_add(store, ctx, spec, &disk);
+	if (r < 0)
+		log_line("disk %s: cannot make it: %s", spec->attrs.name, strerror(-r));
+	zr_disk_unpin(store, disk);
+	return r;
+}
+
+static int store_make(struct worker *worker, const struct config *config)
+{
+	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
+	size_t i;
+	int r;
+
+	r = zr_ctx_new(&ctx);
+	if (r == 0)
+		r = zr_store_new(&worker->store, offsets_wanted());
+	if (r < 0) {
+		log_line("cannot make the store: %s", strerror(-r));
+		return r;
+	}
+
+	for (i = 0; r == 0 && i < config->n_disks; ++i)
+		r = disk_add(worker->store, ctx, &config->disks[i]);
+	return r;
+}
+
+/* session and mount */
+
+static int args_make(const struct worker_options *options, struct fuse_args *args)
+{
+	/* Statistics are for everyone on a mount of root's; a user's mount is that user's. */
+	const char *base = geteuid() == 0
+				   ? "fsname=zramfs,subtype=zramfs,default_permissions,allow_other"
+				   : "fsname=zramfs,subtype=zramfs,default_permissions";
+	int r;
+
+	r = fuse_opt_add_arg(args, "zramfs");
+	if (r == 0 && options->debug)
+		r = fuse_opt_add_arg(args, "-d");
+	if (r == 0)
+		r = fuse_opt_add_arg(args, "-o");
+	if (r == 0)
+		r = fuse_opt_add_arg(args, base);
+	if (r == 0 && options->fuse_options) {
+		r = fuse_opt_add_arg(args, "-o");
+		if (r == 0)
+			r = fuse_opt_add_arg(args, options->fuse_options);
+	}
+	return r < 0 ? -ENOMEM : 0;
+}
+
+static int session_make(struct worker *worker)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char message[MOUNT_MESSAGE_MAX];
+	int r;
+
+	r = args_make(worker->options, &args);
+	if (r == 0)
+		worker->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), &worker->fs);
+	fuse_opt_free_args(&args);
+	if (!worker->session) {
+		log_line("-o %s: %s",
+			 worker->options->fuse_options ? worker->options->fuse_options : "",
+			 log_fuse_reason() ? log_fuse_reason() : "refused");
+		return -EINVAL;
+	}
+
+	r = mount_attach(worker->session, worker->resolved, message, sizeof(message));
+	if (r < 0)
+		log_line("%s", message);
+	return r;
+}
+
+static unsigned int threads_wanted(const struct config *config)
+{
+	const long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	/* Two at the least: one may be in a long discard. */
+	if (config->n_threads > 0)
+		return config->n_threads;
+	return (unsigned int)zr_min(zr_max((uint64_t)(n_cores > 0 ? n_cores : 1), 2),
+				    CHANNEL_THREADS_MAX);
+}
+
+/* signals */
+
+static int signals_take(struct worker *worker)
+{
+	sigset_t wanted;
+
+	/* A terminal that goes away must not take live swap with it. */
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &wanted, NULL) < 0)
+		return -errno;
+	worker->signals = signalfd(-1, &wanted, SFD_CLOEXEC);
+	return worker->signals < 0 ? -errno : 0;
+}
+
+/* The name of a disk that somebody has open. Return: false if none is. */
+static bool disk_in_use(struct worker *worker, char name[ZR_NAME_MAX + 1])
+{
+	struct zr_disk *disk, *next;
+	struct zr_attrs attrs;
+	bool found = false;
+
+	for (disk = zr_store_next(worker->store, 0); disk; disk = next) {
+		next = NULL;
+		if (handles_count(&worker->fs.handles, disk) > 0) {
+			zr_disk_attrs(disk, &attrs);
+			memcpy(name, attrs.name, sizeof(attrs.name));
+			found = true;
+		} else {
+			next = zr_store_next(worker->store, disk->id);
+		}
+		zr_disk_unpin(worker->store, disk);
+	}
+	return found;
+}
+
+static void say_in_use(const char *name)
+{
+	log_line("disk %s is in use: not ending; swapoff, unmount or losetup -d first, or send the "
+		 "signal again within %d s to end and lose it",
+		 name, FORCE_WINDOW_S);
+}
+
+/* Take the mount away, unless a disk is in use and @force is not said. Return: is it gone? */
+static bool end_mount(struct worker *worker, bool force)
+{
+	char name[ZR_NAME_MAX + 1];
+	int r;
+
+	if (!force && disk_in_use(worker, name)) {
+		say_in_use(name);
+		return false;
+	}
+
+	r = mount_detach(worker->resolved, worker->identity, force);
+	/* Somebody stands in a directory, or has just opened a disk: only the first may be left. */
+	if (r == -EBUSY && !disk_in_use(worker, name))
+		r = mount_detach(worker->resolved, worker->identity, true);
+	if (r == -EBUSY)
+		say_in_use(name);
+	else if (r < 0)
+		log_line("%s: cannot unmount: %s", worker->resolved,
+			 r == -ESTALE ? "something else is mounted over it" : strerror(-r));
+	return r == 0;
+}
+
+/* Return: is the mount gone? */
+static bool signal_handle(struct worker *worker)
+{
+	struct signalfd_siginfo info;
+	struct timespec now;
+	bool again;
+
+	if (read(worker->signals, &info, sizeof(info)) != sizeof(info))
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	again = worker->asked_at != 0 && now.tv_sec - worker->asked_at <= FORCE_WINDOW_S;
+	worker->asked_at = now.tv_sec;
+	return end_mount(worker, again);
+}
+
+static bool is_readable(int fd, int timeout_ms)
+{
+	struct pollfd wanted = { .fd = fd, .events = POLLIN };
+
+	return poll(&wanted, 1, timeout_ms) == 1;
+}
+
+/* Wait for the kernel's first question. Return: false if the mount went before it. */
+static bool wait_ready(struct worker *worker)
+{
+	struct pollfd wanted[] = { { .fd = worker->fs.ready, .events = POLLIN },
+				   { .fd = worker->channel.ended, .events = POLLIN } };
+
+	while (poll(wanted, ZR_ARRAY_SIZE(wanted), -1) < 0 && errno == EINTR)
+		;
+	return wanted[0].revents != 0;
+}
+
+/* Until the mount is gone, whoever took it away. */
+static void wait_end(struct worker *worker)
+{
+	struct pollfd wanted[] = { { .fd = worker->channel.ended, .events = POLLIN },
+				   { .fd = worker->signals, .events = POLLIN } };
+
+	for (;;) {
+		if (poll(wanted, ZR_ARRAY_SIZE(wanted), -1) < 0 && errno != EINTR)
+			return;
+		if (wanted[0].revents)
+			return;
+		if (wanted[1].revents && signal_handle(worker))
+			return;
+	}
+}
+
+/* taking apart */
+
+static void worker_end(struct worker *worker)
+{
+	/* What somebody still holds open keeps a detached mount, and a thread that reads from it,
+	 * alive: the end of the process is theirs. */
+	if (!is_readable(worker->channel.ended, DRAIN_MS))
+		_exit(EXIT_SUCCESS);
+
+	channel_join(&worker->channel);
+	/* A connection that was cut leaves its mount behind, dead. */
+	(void)mount_detach(worker->resolved, worker->identity, true);
+	fs_deinit(&worker->fs);
+	fuse_session_unmount(worker->session); /* unmounted already: frees what it remembers */
+	fuse_session_destroy(worker->session);
+	zr_store_free(worker->store);
+	close(worker->signals);
+}
+
+static int worker_start(struct worker *worker, const struct config *config)
+{
+	int r;
+
+	r = store_make(worker, config);
+	if (r < 0)
+		return r;
+	r = session_make(worker);
+	if (r < 0)
+		return r;
+
+	r = fs_init(&worker->fs, worker->store, &config->defaults);
+	if (r == 0)
+		r = channel_start(&worker->channel, worker->session, threads_wanted(config));
+	if (r < 0) {
+		log_line("cannot start: %s", strerror(-r));
+		(void)mount_detach(worker->resolved, 0, true);
+	}
+	return r;
+}
+
+int worker_run(const struct worker_options *options, const struct config *config)
+{
+	static struct worker worker;
+	char message[MOUNT_MESSAGE_MAX];
+
+	worker.options = options;
+	log_catch_fuse(options->debug);
+	if (mount_check(options->mountpoint, worker.resolved, message, sizeof(message)) < 0) {
+		log_line("%s", message);
+		return EXIT_FAILURE;
+	}
+
+	if (detach_begin(&worker.detach, options->foreground) < 0 || signals_take(&worker) < 0) {
+		log_line("cannot start: %s", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	if (worker_start(&worker, config) < 0)
+		return EXIT_FAILURE;
+	if (!wait_ready(&worker)) {
+		log_line("%s: the mount went away before it was ready", worker.resolved);
+		worker_end(&worker);
+		return EXIT_FAILURE;
+	}
+
+	worker.identity = mount_identity(worker.resolved);
+	/* Whoever was waiting for the command has given up on it. */
+	if (detach_ready(&worker.detach) < 0)
+		(void)end_mount(&worker, true);
+	else
+		wait_end(&worker);
+	worker_end(&worker);
+	return EXIT_SUCCESS;
+}
