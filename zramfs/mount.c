@@ -142,6 +142,13 @@ dev_t mount_identity(const char *resolved)
 	return stat(resolved, &st) == 0 ? st.st_dev : 0;
 }
 
+bool mount_is_dead(const char *resolved)
+{
+	struct stat st;
+
+	return stat(resolved, &st) < 0 && errno == ENOTCONN;
+}
+
 static int detach_as_root(const char *resolved, bool force)
 {
 	return umount2(resolved, UMOUNT_NOFOLLOW | (force ? MNT_DETACH : 0)) == 0 ? 0 : -errno;
@@ -175,5 +182,5 @@ int mount_detach(const char *resolved, dev_t identity, bool force)
 		return -ESTALE;
 
 	r = detach_as_root(resolved, force);
-	return r == -EPERM ? detach_as_user(resolved, force) : r;
+	return r == -EPERM || r == -EACCES ? detach_as_user(resolved, force) : r;
 }

@@ -31,6 +31,9 @@ int mount_attach(struct fuse_session *session, const char *resolved, char *messa
 /* Which mount is at @resolved now; 0 if none can be told. To be kept after mounting. */
 dev_t mount_identity(const char *resolved);
 
+/* Is there a mount at @resolved that nobody serves any more? */
+bool mount_is_dead(const char *resolved);
+
 /* Take the mount away, if it is the one of @identity; 0: whatever is there, without asking it,
  * since nobody serves it. @force: though somebody uses it, who then keeps what they have open.
  * Return: 0, -EBUSY, or -ESTALE where another is mounted over it. */

@@ -188,7 +188,16 @@ static void say_in_use(const char *name)
 		 name, FORCE_WINDOW_S);
 }
 
-/* Take the mount away, unless a disk is in use and @force is not said. Return: is it gone? */
+static const char *why_not_unmounted(int error)
+{
+	if (error == -ESTALE)
+		return "it is no longer there, or something else is mounted over it";
+	if (error == -EBUSY)
+		return "refused; is it busy, and is fusermount3 what it should be?";
+	return strerror(-error);
+}
+
+/* Take the mount away, unless a disk is in use and @force is not said. Return: is it to end? */
 static bool end_mount(struct worker *worker, bool force)
 {
 	char name[ZR_NAME_MAX + 1];
@@ -203,15 +212,16 @@ static bool end_mount(struct worker *worker, bool force)
 	/* Somebody stands in a directory, or has just opened a disk: only the first may be left. */
 	if (r == -EBUSY && !disk_in_use(worker, name))
 		r = mount_detach(worker->resolved, worker->identity, true);
-	if (r == -EBUSY)
+	if (r == -EBUSY && disk_in_use(worker, name))
 		say_in_use(name);
 	else if (r < 0)
-		log_line("%s: cannot unmount: %s", worker->resolved,
-			 r == -ESTALE ? "something else is mounted over it" : strerror(-r));
-	return r == 0;
+		log_line("%s: cannot unmount: %s; %s", worker->resolved, why_not_unmounted(r),
+			 force ? "ending all the same"
+			       : "send the signal again to end all the same");
+	return r == 0 || force;
 }
 
-/* Return: is the mount gone? */
+/* Return: is the worker to end? */
 static bool signal_handle(struct worker *worker)
 {
 	struct signalfd_siginfo info;
@@ -262,16 +272,18 @@ static void wait_end(struct worker *worker)
 
 /* taking apart */
 
-static void worker_end(struct worker *worker)
+static void worker_end(struct worker *worker, int status)
 {
 	/* What somebody still holds open keeps a detached mount, and a thread that reads from it,
 	 * alive: the end of the process is theirs. */
 	if (!is_readable(worker->channel.ended, DRAIN_MS))
-		_exit(EXIT_SUCCESS);
+		_exit(status);
 
 	channel_join(&worker->channel);
-	/* A connection that was cut leaves its mount behind, dead. */
-	(void)mount_detach(worker->resolved, worker->identity, true);
+	/* A connection that was cut leaves its mount behind. Only a dead one may go: the next daemon's
+	 * may be there already. */
+	if (mount_is_dead(worker->resolved))
+		(void)mount_detach(worker->resolved, 0, true);
 	fs_deinit(&worker->fs);
 	fuse_session_unmount(worker->session); /* unmounted already: frees what it remembers */
 	fuse_session_destroy(worker->session);
@@ -318,18 +330,21 @@ int worker_run(const struct worker_options *options, const struct config *config
 	}
 	if (worker_start(&worker, config) < 0)
 		return EXIT_FAILURE;
-	if (!wait_ready(&worker)) {
-		log_line("%s: the mount went away before it was ready", worker.resolved);
-		worker_end(&worker);
+	/* Asking waits for the kernel's answer to ours, which may be no. */
+	if (wait_ready(&worker))
+		worker.identity = mount_identity(worker.resolved);
+	if (worker.identity == 0) {
+		log_line("%s: the mount ended before it was ready%s%s", worker.resolved,
+			 log_fuse_reason() ? ": " : "", log_fuse_reason() ? log_fuse_reason() : "");
+		worker_end(&worker, EXIT_FAILURE);
 		return EXIT_FAILURE;
 	}
 
-	worker.identity = mount_identity(worker.resolved);
 	/* Whoever was waiting for the command has given up on it. */
 	if (detach_ready(&worker.detach) < 0)
 		(void)end_mount(&worker, true);
 	else
 		wait_end(&worker);
-	worker_end(&worker);
+	worker_end(&worker, EXIT_SUCCESS);
 	return EXIT_SUCCESS;
 }

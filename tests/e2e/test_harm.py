@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from data import PAGE, random_page, random_pages, text_page, text_pages
-from host import errno_of, run, wait_until
+from host import LIBC, MNT_DETACH, errno_of, mounts, run, wait_until
 from zramfs import BINARY, MIB
 
 
@@ -176,3 +176,65 @@ def test_text_is_the_same_in_pieces(mount):
     whole = os.pread(fd, 1 << 16, 0)
     assert b"".join(os.pread(fd, 7, at) for at in range(0, len(whole) + 7, 7)) == whole
     os.close(fd)
+
+
+@pytest.mark.root
+def test_a_daemon_that_ends_late_leaves_the_next_mount_alone(zramfs, place):
+    """The kernel gives the number of a device that went to the next one: it identifies nothing."""
+    first = zramfs()
+    first.process.send_signal(signal.SIGSTOP)
+    assert LIBC.umount2(os.fsencode(first.point), 0) == 0  # umount(8) would ask the stopped one
+    second = subprocess.Popen([BINARY, first.point, "-f"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: str(first.point) in mounts(), what="the second mount")
+        first.process.send_signal(signal.SIGCONT)
+        assert first.process.wait(timeout=20) == 0
+        assert (first.point / ".stats").read_text()
+        assert second.poll() is None
+    finally:
+        run("umount", "-l", first.point, check=False)
+        second.wait(timeout=20)
+
+
+def test_a_second_signal_ends_a_mount_that_is_not_where_it_was(zramfs, machine):
+    """Unmounted lazily with a disk open: nobody can unmount it any more, and it still ends."""
+    mount = zramfs()
+    fd = os.open(mount.disk("zram0"), os.O_RDONLY)
+    try:
+        if os.geteuid() == 0:
+            assert LIBC.umount2(os.fsencode(mount.point), MNT_DETACH) == 0
+        else:
+            run("fusermount3", "-uz", mount.point)
+        mount.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "is in use" in mount.said(), what="a word about it")
+        mount.process.send_signal(signal.SIGTERM)
+        assert mount.process.wait(timeout=10) == 0
+    finally:
+        os.close(fd)
+
+
+def test_fusermount3_that_fails_is_named_and_a_second_signal_ends(zramfs, place, user, fuse_for_all):
+    """No disk is in use, so no disk may be named."""
+    bin_ = place / "bin"
+    bin_.mkdir()
+    broken = bin_ / "fusermount3"
+    broken.write_text('#!/bin/sh\ncase "$*" in *-u*) exit 1 ;; esac\n'
+                      'exec /usr/bin/fusermount3 "$@"\n')
+    broken.chmod(0o755)
+    mount = zramfs(None, user=user, prefix=["env", f"PATH={bin_}:{os.environ['PATH']}"])
+    mount.status = None
+    pid = mount.pids()[0]
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: "cannot unmount" in mount.said(), what="a word about it")
+    assert "is in use" not in mount.said()
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not mount.pids(), what="its end")
+    run("fusermount3", "-u", mount.point, user=user, check=False)
+
+
+def test_a_session_that_the_kernel_or_libfuse_ends_is_an_error(refused, place, fuse_for_all):
+    point = place / "never"
+    point.mkdir()
+    line = refused(point, "-o", "max_read=4096")
+    assert "ended before it was ready" in line and "read size" in line
