@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs.h"
@@ -24,35 +27,59 @@ static struct zr_disk *disk_of(fuse_req_t req, const struct fuse_file_info *fi)
 
 struct bad_page_job {
 	struct job job;
+	struct fs *fs;
 	uint64_t disk_id;
 };
 
 static void bad_page_run(struct job *job)
 {
 	const struct bad_page_job *bad = (const struct bad_page_job *)job;
+	struct zr_disk *disk = zr_store_get(bad->fs->store, bad->disk_id);
+	struct zr_attrs attrs;
 
-	log_line("disk %llu: a page does not decode, its reader got an I/O error; see "
+	if (!disk)
+		return;
+	zr_disk_attrs(disk, &attrs);
+	log_line("disk %s: a page does not decode, who asked for it got an I/O error; see "
 		 "UndecodablePages in .stats",
-		 (unsigned long long)bad->disk_id);
+		 attrs.name);
+	zr_disk_unpin(bad->fs->store, disk);
+}
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* Said by a job, since saying may block, and once a second at most. */
 static void bad_page_say(struct fs *fs, const struct zr_disk *disk)
 {
-	static _Atomic int64_t last_ns;
-	const int64_t now = zr_disk_now_ns();
-	int64_t last = atomic_load(&last_ns);
+	static _Atomic int64_t next_ns;
+	const int64_t now = monotonic_ns();
+	int64_t next = atomic_load(&next_ns);
 	struct bad_page_job *job;
 
-	if (now - last < 1000000000 || !atomic_compare_exchange_strong(&last_ns, &last, now))
+	if (now < next || !atomic_compare_exchange_strong(&next_ns, &next, now + 1000000000))
 		return;
 
 	job = malloc(sizeof(*job));
 	if (!job)
 		return;
 	job->job.run = bad_page_run;
+	job->fs = fs;
 	job->disk_id = disk->id;
 	jobs_post(&fs->jobs, &job->job);
+}
+
+/* Answer with an error: the last use of @req. */
+static void disk_failed(fuse_req_t req, const struct zr_disk *disk, int r)
+{
+	if (r == -EIO)
+		bad_page_say(fs_of(req), disk);
+	fuse_reply_err(req, -r);
 }
 
 void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
@@ -74,8 +101,7 @@ void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
 	r = zr_disk_read(disk, thread_self.ctx, (uint64_t)offset, thread_self.reply, n_bytes,
 			 &n_read);
 	if (r < 0) {
-		bad_page_say(fs_of(req), disk); /* before the reply, which ends the request */
-		fuse_reply_err(req, -r);
+		disk_failed(req, disk, r);
 		return;
 	}
 	fuse_reply_buf(req, (const char *)thread_self.reply, n_read);
@@ -100,7 +126,7 @@ void io_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t n_bytes,
 	size = zr_disk_size(disk);
 	r = zr_disk_write(disk, thread_self.ctx, (uint64_t)offset, bytes, n_bytes, &n_written);
 	if (r < 0 && (n_written == 0 || (uint64_t)offset + n_bytes <= size))
-		fuse_reply_err(req, -r);
+		disk_failed(req, disk, r);
 	else
 		fuse_reply_write(req, n_written);
 }
