@@ -392,7 +392,7 @@ static bool is_replaced(const struct zr_store *store, uint64_t id)
 	return false;
 }
 
-/* Nothing is written before all that can be refused was looked at. */
+/* Nothing goes before all that can be refused was looked at. */
 static void drop_replaced(struct zr_store *store)
 {
 	const uint64_t n_entries = atomic_load(&store->superblock->n_entries);
