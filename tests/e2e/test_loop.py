@@ -37,7 +37,8 @@ def tree():
         if not os.path.isdir(top):
             continue
         for path in sorted(pathlib.Path(top).iterdir()):
-            if path.is_dir() and not path.is_symlink() and total < 48 * MIB:
+            taken = path.name in {other.name for other in chosen}  # they go side by side
+            if path.is_dir() and not path.is_symlink() and not taken and total < 48 * MIB:
                 size = bytes_below(path)
                 if total + size < 64 * MIB:
                     chosen.append(path)
