@@ -10,9 +10,11 @@
 
 #include <fuse_log.h>
 
-static bool detached;
-static bool fuse_debug;
-static char fuse_reason[256];
+static _Atomic bool detached;
+static bool fuse_debug; /* constant once threads run */
+static pthread_mutex_t fuse_lock = PTHREAD_MUTEX_INITIALIZER;
+/* protected by fuse_lock */
+static char fuse_reason[LOG_REASON_BYTES];
 
 void log_line(const char *format, ...)
 {
@@ -38,8 +40,7 @@ void log_to_syslog(void)
 /* libfuse says some lines in pieces, and while it serves from any thread. */
 static void on_fuse_log(enum fuse_log_level level, const char *format, va_list args)
 {
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static bool unfinished;
+	static bool unfinished; /* protected by fuse_lock */
 	char piece[sizeof(fuse_reason)];
 	size_t at;
 
@@ -49,14 +50,14 @@ static void on_fuse_log(enum fuse_log_level level, const char *format, va_list a
 	if (level > FUSE_LOG_WARNING)
 		return;
 
-	pthread_mutex_lock(&lock);
+	pthread_mutex_lock(&fuse_lock);
 	at = unfinished ? strlen(fuse_reason) : 0;
 	unfinished = strchr(piece, '\n') == NULL;
 	piece[strcspn(piece, "\n")] = 0;
 	snprintf(fuse_reason + at, sizeof(fuse_reason) - at, "%s", piece);
 	if (detached)
 		syslog(LOG_WARNING, "%s", piece);
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&fuse_lock);
 }
 
 void log_catch_fuse(int debug)
@@ -65,12 +66,16 @@ void log_catch_fuse(int debug)
 	fuse_set_log_func(on_fuse_log);
 }
 
-const char *log_fuse_reason(void)
+void log_fuse_reason(char reason[LOG_REASON_BYTES], const char *otherwise)
 {
 	static const char prefix[] = "fuse: ";
+	const char *from = fuse_reason;
 
-	if (!*fuse_reason)
-		return NULL;
-	return strncmp(fuse_reason, prefix, strlen(prefix)) == 0 ? fuse_reason + strlen(prefix)
-								 : fuse_reason;
+	pthread_mutex_lock(&fuse_lock);
+	if (*from == 0)
+		from = otherwise;
+	else if (strncmp(from, prefix, strlen(prefix)) == 0)
+		from += strlen(prefix);
+	snprintf(reason, LOG_REASON_BYTES, "%s", from);
+	pthread_mutex_unlock(&fuse_lock);
 }

@@ -26,5 +26,7 @@ void log_to_syslog(void);
  * all of it is printed too. */
 void log_catch_fuse(int debug);
 
-/* The last thing libfuse complained about, or NULL. */
-const char *log_fuse_reason(void);
+#define LOG_REASON_BYTES 256u
+
+/* The last thing libfuse complained about; @otherwise if it never did. */
+void log_fuse_reason(char reason[LOG_REASON_BYTES], const char *otherwise);

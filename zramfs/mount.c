@@ -121,17 +121,13 @@ static int attach_quietly(struct fuse_session *session, const char *resolved, ch
 int mount_attach(struct fuse_session *session, const char *resolved, char *message,
 		 size_t n_message)
 {
-	const char *reason = "the kernel refused";
-	char said[256];
+	char reason[LOG_REASON_BYTES], said[LOG_REASON_BYTES];
 
 	if (attach_quietly(session, resolved, said, sizeof(said)) == 0)
 		return 0;
 
-	if (log_fuse_reason())
-		reason = log_fuse_reason();
-	if (said[0])
-		reason = said;
-	snprintf(message, n_message, "%s: cannot mount: %s", resolved, reason);
+	log_fuse_reason(reason, "the kernel refused");
+	snprintf(message, n_message, "%s: cannot mount: %s", resolved, said[0] ? said : reason);
 	return -EIO;
 }
 

@@ -110,7 +110,7 @@ static int args_make(const struct worker_options *options, struct fuse_args *arg
 static int session_make(struct worker *worker)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	char message[MOUNT_MESSAGE_MAX];
+	char message[MOUNT_MESSAGE_MAX], reason[LOG_REASON_BYTES];
 	int r;
 
 	r = args_make(worker->options, &args);
@@ -118,9 +118,10 @@ static int session_make(struct worker *worker)
 		worker->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), &worker->fs);
 	fuse_opt_free_args(&args);
 	if (!worker->session) {
+		log_fuse_reason(reason, "refused");
 		log_line("-o %s: %s",
 			 worker->options->fuse_options ? worker->options->fuse_options : "",
-			 log_fuse_reason() ? log_fuse_reason() : "refused");
+			 reason);
 		return -EINVAL;
 	}
 
@@ -315,7 +316,7 @@ static int worker_start(struct worker *worker, const struct config *config)
 int worker_run(const struct worker_options *options, const struct config *config)
 {
 	static struct worker worker;
-	char message[MOUNT_MESSAGE_MAX];
+	char message[MOUNT_MESSAGE_MAX], reason[LOG_REASON_BYTES];
 
 	worker.options = options;
 	log_catch_fuse(options->debug);
@@ -334,8 +335,8 @@ int worker_run(const struct worker_options *options, const struct config *config
 	if (wait_ready(&worker))
 		worker.identity = mount_identity(worker.resolved);
 	if (worker.identity == 0) {
-		log_line("%s: the mount ended before it was ready%s%s", worker.resolved,
-			 log_fuse_reason() ? ": " : "", log_fuse_reason() ? log_fuse_reason() : "");
+		log_fuse_reason(reason, "the kernel ended it");
+		log_line("%s: the mount ended before it was ready: %s", worker.resolved, reason);
 		worker_end(&worker, EXIT_FAILURE);
 		return EXIT_FAILURE;
 	}
