@@ -330,15 +330,11 @@ static int publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fres
 	tally_slot(&change, fresh, 1);
 	tally_slot(&change, stale, -1);
 	tally_apply(pages, &change);
-	*stalep = stale;
-	return 0;
-}
-
-static void count_huge(struct zr_pages *pages, zr_slot fresh)
-{
 	if (zr_slot_bytes(fresh) == ZR_PAGE_SIZE)
 		atomic_fetch_add_explicit(&pages->counters->huge_pages_since, 1,
 					  memory_order_relaxed);
+	*stalep = stale;
+	return 0;
 }
 
 int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, void *page)
@@ -368,8 +364,6 @@ int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, 
 		r = publish_locked(pages, page_no, fresh, LIMIT_HOLDS, &stale);
 	}
 
-	if (r == 0)
-		count_huge(pages, fresh);
 	slot_retire(pages->engine, r < 0 ? fresh : stale);
 	return r;
 }
@@ -401,8 +395,6 @@ static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t pa
 	r = publish_locked(pages, page_no, fresh, bytes ? LIMIT_HOLDS : LIMIT_YIELDS, stalep);
 	if (r < 0)
 		*stalep = fresh; /* nobody saw it: retire this one */
-	else
-		count_huge(pages, fresh);
 	return r;
 }
 
