@@ -36,6 +36,10 @@
 /* Every span owns this many bytes of offsets and populates what its class needs. */
 #define ZR_SPAN_BYTES UINT64_C(32768)
 
+/* Slots of a leaf, and entries of any node: a page of them. */
+#define ZR_LEAF_SHIFT 9
+#define ZR_LEAF_SLOTS 512u
+
 /* Longest name of a disk, without the terminator. */
 #define ZR_NAME_MAX  63u
 #define ZR_LABEL_MAX 16u

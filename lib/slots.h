@@ -20,10 +20,8 @@
  * Cost:      four dependent loads to find a slot; 4 KiB for 2 MiB of pages, 0.2 %.
  */
 
+#include "layout.h"
 #include "pool.h"
-
-#define ZR_LEAF_SHIFT 9
-#define ZR_LEAF_SLOTS 512u
 
 struct zr_slots {
 	struct zr_pool *pool;

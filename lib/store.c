@@ -50,6 +50,16 @@ static int superblock_check(const struct zr_store *store)
 	return 0;
 }
 
+/* With nothing in it yet: zr_store_free() takes that. */
+static struct zr_store *store_alloc(void)
+{
+	struct zr_store *store = calloc(1, sizeof(*store));
+
+	if (store)
+		store->engine.arena = (struct zr_arena)ZR_ARENA_NULL;
+	return store;
+}
+
 /* What is above the arena, which the caller has made. */
 static int store_assemble(struct zr_store *store)
 {
@@ -70,10 +80,9 @@ int zr_store_new(struct zr_store **storep, uint64_t size_bytes)
 	ZR_CLEANUP(zr_store_freep) struct zr_store *store = NULL;
 	int r;
 
-	store = calloc(1, sizeof(*store));
+	store = store_alloc();
 	if (!store)
 		return -ENOMEM;
-	store->engine.arena = (struct zr_arena)ZR_ARENA_NULL;
 
 	r = zr_arena_create(&store->engine.arena, size_bytes);
 	if (r < 0)
@@ -485,10 +494,9 @@ int zr_store_attach(struct zr_store **storep, int fd)
 	ZR_CLEANUP(zr_store_freep) struct zr_store *store = NULL;
 	int r;
 
-	store = calloc(1, sizeof(*store));
+	store = store_alloc();
 	if (!store)
 		return -ENOMEM;
-	store->engine.arena = (struct zr_arena)ZR_ARENA_NULL;
 
 	r = zr_arena_attach(&store->engine.arena, fd);
 	if (r < 0)

@@ -2,7 +2,7 @@
 
 #include "stripes.h"
 
-#define PAGES_PER_LEAF_SHIFT 9
+#include "layout.h"
 
 void zr_stripes_init(struct zr_stripes *stripes)
 {
@@ -30,7 +30,7 @@ static unsigned int group_start(uint64_t disk_id, uint64_t leaf_no)
 
 struct zr_rwlock *zr_stripe_of(struct zr_stripes *stripes, uint64_t disk_id, uint64_t page_no)
 {
-	return &stripes->locks[group_start(disk_id, page_no >> PAGES_PER_LEAF_SHIFT) +
+	return &stripes->locks[group_start(disk_id, page_no >> ZR_LEAF_SHIFT) +
 			       page_no % ZR_STRIPES_PER_LEAF];
 }
 
