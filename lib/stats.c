@@ -119,8 +119,9 @@ static void say_total(FILE *text, struct zr_store *store, const struct totals *t
 	say_kib(text, "Reserve", usage.reserve_bytes);
 }
 
-int zr_stats_text(struct zr_store *store, unsigned int (*n_open)(void *context, uint64_t disk_id),
-		  void *context, char **textp, size_t *n_textp)
+int zr_stats_text(struct zr_store *store,
+		  unsigned int (*n_open)(void *context, const struct zr_disk *disk), void *context,
+		  char **textp, size_t *n_textp)
 {
 	struct totals totals = { 0 };
 	struct zr_disk *disk, *next;
@@ -133,7 +134,7 @@ int zr_stats_text(struct zr_store *store, unsigned int (*n_open)(void *context, 
 		return -ENOMEM;
 
 	for (disk = zr_store_next(store, 0); disk; disk = next) {
-		say_disk(text, disk, n_open ? n_open(context, disk->id) : 0, &totals);
+		say_disk(text, disk, n_open ? n_open(context, disk) : 0, &totals);
 		next = zr_store_next(store, disk->id);
 		zr_disk_unpin(store, disk);
 	}

@@ -17,5 +17,6 @@
 #include "store.h"
 
 /* @n_open: how many handles are open on a disk, as the caller knows; may be NULL. */
-int zr_stats_text(struct zr_store *store, unsigned int (*n_open)(void *context, uint64_t disk_id),
-		  void *context, char **textp, size_t *n_textp);
+int zr_stats_text(struct zr_store *store,
+		  unsigned int (*n_open)(void *context, const struct zr_disk *disk), void *context,
+		  char **textp, size_t *n_textp);

@@ -42,14 +42,11 @@ int vfile_permit(struct fs *fs, uint64_t node, int open_flags)
 	return 0;
 }
 
-static unsigned int count_open(void *context, uint64_t disk_id)
+static unsigned int count_open(void *context, const struct zr_disk *disk)
 {
 	struct fs *fs = context;
-	struct zr_disk *disk = zr_store_get(fs->store, disk_id);
-	unsigned int n_open = disk ? handles_count(&fs->handles, disk) : 0;
 
-	zr_disk_unpin(fs->store, disk);
-	return n_open;
+	return handles_count(&fs->handles, disk);
 }
 
 static int attr_render(struct fs *fs, uint64_t node, char **textp, size_t *n_textp)

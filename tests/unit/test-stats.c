@@ -19,9 +19,9 @@ static const char *const compcache_keys[] = {
 static struct rig rig;
 static char *text;
 
-static unsigned int three_open(void *context, uint64_t disk_id)
+static unsigned int three_open(void *context, const struct zr_disk *disk)
 {
-	CHECK(context == &rig && disk_id > 0);
+	CHECK(context == &rig && disk->id > 0);
 	return 3;
 }
 
