@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <time.h>
 
+#include "node.h"
+
 /* How long a RELEASE may be on its way: an UNLINK after a close() overtakes it 1 time in 3,000. */
 #define RELEASE_WAIT_NS 200000000
 
@@ -83,7 +85,7 @@ static int handle_take(struct handles *handles, const struct handle *wanted, uin
 
 int handles_open_disk(struct handles *handles, struct zr_disk *disk, bool claimed, uint64_t *fhp)
 {
-	const struct handle wanted = { .node = disk->id << 8, .disk = disk };
+	const struct handle wanted = { .node = node_of(disk->id, NODE_KIND_DISK), .disk = disk };
 	int r;
 
 	pthread_mutex_lock(&handles->lock);

@@ -27,6 +27,8 @@
 /* Spans own 32 KiB of offsets for 4 KiB of memory at the least. */
 #define OFFSETS_PER_MEMORY 8
 
+_Static_assert(CONFIG_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can be started");
+
 struct worker {
 	const struct worker_options *options;
 	char resolved[PATH_MAX];
