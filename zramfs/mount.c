@@ -142,7 +142,9 @@ bool mount_is_dead(const char *resolved)
 {
 	struct stat st;
 
-	return stat(resolved, &st) < 0 && errno == ENOTCONN;
+	/* Gone; refused at INIT; cut while this was asked. */
+	return stat(resolved, &st) < 0 &&
+	       (errno == ENOTCONN || errno == ECONNREFUSED || errno == ECONNABORTED);
 }
 
 static int detach_as_root(const char *resolved, bool force)

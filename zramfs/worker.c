@@ -277,16 +277,17 @@ static void wait_end(struct worker *worker)
 
 static void worker_end(struct worker *worker, int status)
 {
+	/* A connection that was cut or refused leaves its mount behind, and threads that wait for a
+	 * request. Only a dead one may go: the next daemon's may be there already. */
+	if (mount_is_dead(worker->resolved))
+		(void)mount_detach(worker->resolved, 0, true);
+
 	/* What somebody still holds open keeps a detached mount, and a thread that reads from it,
 	 * alive: the end of the process is theirs. */
 	if (!is_readable(worker->channel.ended, DRAIN_MS))
 		_exit(status);
 
 	channel_join(&worker->channel);
-	/* A connection that was cut leaves its mount behind. Only a dead one may go: the next daemon's
-	 * may be there already. */
-	if (mount_is_dead(worker->resolved))
-		(void)mount_detach(worker->resolved, 0, true);
 	fs_deinit(&worker->fs);
 	fuse_session_unmount(worker->session); /* unmounted already: frees what it remembers */
 	fuse_session_destroy(worker->session);
