@@ -433,7 +433,7 @@ static const struct zr_attr attrs_table[] = {
 	  .flags = ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
 	  .mode = 0200,
 	  .when = WHEN_EMPTY,
-	  .allowed = "level=N: 1 to 65537 for lz4, 1 to 12 for lz4hc, -131072 to 22 for zstd",
+	  .allowed = "level=N: 1 to 65537 for lz4, 1 to 9 for lz4hc, -131072 to 22 for zstd",
 	  .help = "parameters of the codec",
 	  .parse = algorithm_params_parse,
 	  .print = algorithm_params_print,

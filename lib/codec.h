@@ -10,9 +10,10 @@
  *
  * Ownership: tables are static; a workspace belongs to the thread that made it.
  * Locking:   none; a workspace serves one call at a time.
- * Errors:    -EIO for bytes that are not one whole page, -EINVAL for a bad level, -ENOMEM. Never a
- *            library's own code.
- * Cost:      lz4 about 4 us to compress a page and 1.2 us to decompress it.
+ * Errors:    -EIO for bytes that are not one whole page, -EINVAL for a bad level; -ENOMEM when a
+ *            workspace is made, and never after it. Never a library's own code.
+ * Cost:      of a page in and out: lz4 6 and 1.3 us, lzo 6 and 5, zstd 17 and 5. A workspace is
+ *            384 KiB, all of it resident.
  */
 
 #include "base.h"
@@ -42,16 +43,21 @@ struct zr_codec_params {
 struct zr_codec {
 	const char *name;
 	int32_t level_default, level_min, level_max; /* equal: no level */
-	/* Room for the state of a call at any allowed level. */
-	size_t (*workspace_bytes)(void);
-	/* Once, before the first use of a workspace. Return: 0 or -EIO. */
-	int (*setup)(void *workspace);
+
+	/* Room for the state of either side at any allowed level. A compressor may find that others
+	 * have used its room in between, and is then initialized again; a decompressor may not. */
+	size_t (*compressor_bytes)(void);
+	size_t (*decompressor_bytes)(void); /* NULL: none needed */
+	/* Before the first use. Return: 0 or -EIO; once 0, always 0. */
+	int (*compressor_init)(void *compressor);
+	int (*decompressor_init)(void *decompressor);
+
 	/* @dst holds ZR_CODEC_BOUND bytes even though @limit is smaller: LZO checks no bound.
 	 * Return: 0 with 1 <= *n_dstp <= limit, or ZR_CODEC_E_NO_GAIN. */
-	int (*compress)(void *workspace, int32_t level, const void *page, void *dst, size_t limit,
+	int (*compress)(void *compressor, int32_t level, const void *page, void *dst, size_t limit,
 			size_t *n_dstp);
 	/* Return: 0, or -EIO if @src is not one whole page. Writes only @page. */
-	int (*decompress)(void *workspace, const void *src, size_t n_src, void *page);
+	int (*decompress)(void *decompressor, const void *src, size_t n_src, void *page);
 };
 
 /* The worst growth of all codecs: lzo's n + n / 16 + 67, rounded up. */
