@@ -36,6 +36,7 @@ static int arena_map(struct zr_arena *arena, int fd, uint64_t size_bytes)
 	arena->fd = fd;
 	arena->base = base;
 	arena->size_bytes = size_bytes;
+	arena->grain_bytes = (uint32_t)zr_max(ZR_PAGE_SIZE, (uint64_t)sysconf(_SC_PAGESIZE));
 	return 0;
 }
 
@@ -87,6 +88,16 @@ void zr_arena_deinit(struct zr_arena *arena)
 	*arena = (struct zr_arena)ZR_ARENA_NULL;
 }
 
+/* Map what fallocate() only allocated. Until it is touched SEEK_DATA calls it a hole, too. */
+static void range_touch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
+{
+	volatile uint8_t *at = arena->base + offset;
+	uint64_t i;
+
+	for (i = 0; i < n_bytes; i += arena->grain_bytes)
+		at[i] = 0;
+}
+
 int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 {
 	ZR_ASSERT(offset + n_bytes <= arena->size_bytes);
@@ -94,9 +105,11 @@ int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 	if (madvise(arena->base + offset, n_bytes, MADV_POPULATE_WRITE) == 0)
 		return 0;
 
-	/* Before Linux 5.14. Allocates without mapping; the first touch is then a cheap fault. */
-	if (errno == EINVAL && fallocate(arena->fd, 0, (off_t)offset, (off_t)n_bytes) == 0)
+	/* Before Linux 5.14. */
+	if (errno == EINVAL && fallocate(arena->fd, 0, (off_t)offset, (off_t)n_bytes) == 0) {
+		range_touch(arena, offset, n_bytes);
 		return 0;
+	}
 
 	/* Half a range may be there: nobody will own it. */
 	zr_arena_punch(arena, offset, n_bytes);

@@ -12,7 +12,7 @@
  * Locking:   none; ranges are populated and punched by whoever owns them.
  * Errors:    -ENOMEM when the kernel refuses memory or address space, -EINVAL for a descriptor that
  *            is not a store's.
- * Cost:      populating 7 us for a span of 20 KiB (52 the first time a virtual machine touches the
+ * Cost:      populating 7 us for 20 KiB (52 the first time a virtual machine touches the
  *            memory), punching 4 us.
  */
 
@@ -22,7 +22,8 @@
 struct zr_arena {
 	int fd; /* -1: none */
 	uint8_t *base;
-	uint64_t size_bytes; /* offsets there are */
+	uint64_t size_bytes;  /* offsets there are */
+	uint32_t grain_bytes; /* memory comes and goes in system pages: 4096 at least */
 };
 
 #define ZR_ARENA_NULL    \

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compact.h"
 #include "disk.h"
 #include "size.h"
 
@@ -360,6 +361,16 @@ static int reset_apply(struct zr_disk *disk, struct zr_ctx *ctx, const struct zr
 	return zr_disk_reset(disk, defaults);
 }
 
+/* What is written does not matter, as with zram. */
+static int compact_apply(struct zr_disk *disk, struct zr_ctx *ctx, const struct zr_attrs *defaults,
+			 const char *text)
+{
+	if (zr_disk_size(disk) == 0)
+		return -EINVAL;
+	(void)zr_compact(disk->engine);
+	return 0;
+}
+
 static uint64_t get(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
@@ -372,10 +383,11 @@ static int mm_stat_show(struct zr_disk *disk, char *text, size_t n_text)
 	zr_disk_figures(disk, &figures);
 	return snprintf(text, n_text,
 			"%8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8" PRId64
-			" %8u %8" PRId64 " %8" PRIu64 "\n",
+			" %8" PRIu64 " %8" PRId64 " %8" PRIu64 "\n",
 			figures.orig_bytes, figures.compr_bytes, figures.total_bytes,
 			figures.limit_bytes, figures.max_bytes, figures.tally.gauge[ZR_GAUGE_SAME],
-			0u, figures.tally.gauge[ZR_GAUGE_HUGE],
+			get(&disk->engine->pool.superblock->pages_compacted),
+			figures.tally.gauge[ZR_GAUGE_HUGE],
 			get(&disk->entry->counters.huge_pages_since));
 }
 
@@ -477,6 +489,13 @@ static const struct zr_attr attrs_table[] = {
 	  .help = "permissions of the disk's file",
 	  .parse = mode_parse,
 	  .print = mode_print },
+	{ .name = "compact",
+	  .flags = ZR_ATTR_CONTROL,
+	  .mode = 0200,
+	  .when = WHEN_ALWAYS,
+	  .allowed = "anything, once the disk has a size",
+	  .help = "give back now the memory that free cells hold, of all disks",
+	  .apply = compact_apply },
 	{ .name = "mm_stat",
 	  .flags = ZR_ATTR_CONTROL,
 	  .mode = 0444,

@@ -7,7 +7,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "disk-parts.h"
 #include "swap-header.h"
+
+/* How long a change waits for memory that is on its way. */
+#define PATIENCE_NS      (INT64_C(1000) * 1000 * 1000)
+#define PATIENCE_SWAP_NS (INT64_C(20) * 1000 * 1000)
 
 static uint32_t in_page(uint64_t offset)
 {
@@ -38,39 +43,12 @@ int64_t zr_disk_now_ns(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static void touch(struct zr_disk *disk)
+void zr_disk_touch(struct zr_disk *disk)
 {
 	const int64_t now = zr_disk_now_ns();
 
 	atomic_store_explicit(&disk->entry->mtime_ns, now, memory_order_relaxed);
 	atomic_store_explicit(&disk->entry->ctime_ns, now, memory_order_relaxed);
-}
-
-/* attributes: two copies and a word that says which is valid */
-
-static const struct zr_attrs *attrs_valid(const struct zr_disk *disk)
-{
-	return &disk->entry->attrs[atomic_load(&disk->entry->valid) & 1];
-}
-
-/* Write the other copy, flip the word. The caller holds the shape exclusive. */
-static void attrs_publish_locked(struct zr_disk *disk, const struct zr_attrs *attrs)
-{
-	const uint64_t valid = atomic_load(&disk->entry->valid);
-
-	zr_assert_held(ZR_RANK_DISK);
-
-	disk->entry->attrs[~valid & 1] = *attrs;
-	atomic_store(&disk->entry->valid, valid + 1);
-	atomic_store(&disk->pages.xlimit_bytes, attrs->mem_limit_bytes);
-}
-
-/* The same with other codecs, on an empty disk: readers look at them without the shape, but only
- * for a slot that is no hole. */
-static void codecs_publish_locked(struct zr_disk *disk, const struct zr_attrs *attrs)
-{
-	attrs_publish_locked(disk, attrs);
-	memcpy(disk->pages.codecs, attrs->codecs, sizeof(attrs->codecs));
 }
 
 int zr_disk_new(struct zr_disk **diskp, struct zr_engine *engine, struct zr_entry *entry,
@@ -88,9 +66,9 @@ int zr_disk_new(struct zr_disk **diskp, struct zr_engine *engine, struct zr_entr
 	disk->entry_no = entry_no;
 	zr_rwlock_init(&disk->shape, ZR_RANK_DISK);
 	zr_pages_init(&disk->pages, engine, entry);
-	atomic_store(&disk->pages.xlimit_bytes, attrs_valid(disk)->mem_limit_bytes);
-	memcpy(disk->pages.codecs, attrs_valid(disk)->codecs, sizeof(disk->pages.codecs));
-	memcpy(disk->name, attrs_valid(disk)->name, sizeof(disk->name));
+	atomic_store(&disk->pages.xlimit_bytes, zr_disk_attrs_valid(disk)->mem_limit_bytes);
+	memcpy(disk->pages.codecs, zr_disk_attrs_valid(disk)->codecs, sizeof(disk->pages.codecs));
+	memcpy(disk->name, zr_disk_attrs_valid(disk)->name, sizeof(disk->name));
 	atomic_init(&disk->xpins, 1);
 
 	*diskp = disk;
@@ -120,6 +98,55 @@ uint64_t zr_disk_orig_bytes(const struct zr_disk *disk)
 	return (uint64_t)atomic_load_explicit(&disk->pages.xgauges[ZR_GAUGE_PAGES],
 					      memory_order_relaxed)
 	       << ZR_PAGE_SHIFT;
+}
+
+/* waiting for memory: between attempts, with nothing held */
+
+struct patience {
+	uint64_t generation; /* of the pool, before the attempt */
+	int64_t deadline_ns; /* 0: there was no attempt yet */
+	bool is_last;        /* the attempt after the deadline */
+};
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void attempt(struct zr_disk *disk, struct patience *patience)
+{
+	patience->generation = zr_pool_generation(&disk->engine->pool);
+}
+
+/* Whoever swaps can take a refusal, and must not be kept waiting. */
+static int64_t patience_ns(struct zr_disk *disk)
+{
+	struct zr_attrs attrs;
+
+	zr_disk_attrs(disk, &attrs);
+	return attrs.format == ZR_FORMAT_SWAP ? PATIENCE_SWAP_NS : PATIENCE_NS;
+}
+
+/* The attempt was @r. Return: is there to be another one? */
+static bool be_patient(struct zr_disk *disk, struct patience *patience, int *r)
+{
+	if (*r != -EAGAIN)
+		return false;
+
+	if (patience->is_last) {
+		*r = -ENOMEM;
+		return false;
+	}
+	if (patience->deadline_ns == 0)
+		patience->deadline_ns = monotonic_ns() + patience_ns(disk);
+	/* Late is not in vain: memory may have come while this thread was waiting for a core. */
+	patience->is_last = monotonic_ns() >= patience->deadline_ns ||
+			    !zr_pool_wait(&disk->engine->pool, patience->generation,
+					  patience->deadline_ns);
+	return true;
 }
 
 /* reading and writing */
@@ -190,10 +217,40 @@ static int range_check(struct zr_disk *disk, uint64_t offset, uint64_t n_bytes)
 	return -EFBIG;
 }
 
+/* From *n_writtenp on. Return: also -EAGAIN, with what was written before it. */
+static int write_on(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, const uint8_t *bytes,
+		    size_t n_bytes, size_t *n_writtenp)
+{
+	const size_t n_before = *n_writtenp;
+	size_t n_step;
+	int r = 0;
+
+	ZR_GUARD_SHARED(&disk->shape);
+
+	if (disk->removed)
+		return -ESTALE;
+
+	while (r == 0 && *n_writtenp < n_bytes) {
+		const uint64_t at = offset + *n_writtenp;
+
+		n_step = zr_min(n_bytes - *n_writtenp, ZR_PAGE_SIZE - in_page(at));
+		r = write_page(disk, ctx, at, bytes + *n_writtenp, n_step);
+		if (r == 0)
+			*n_writtenp += n_step;
+	}
+
+	/* The pages first, then the size that shows them. */
+	if (*n_writtenp > n_before) {
+		size_raise(disk, offset + *n_writtenp);
+		zr_disk_touch(disk);
+	}
+	return r;
+}
+
 int zr_disk_write(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, const void *bytes,
 		  size_t n_bytes, size_t *n_writtenp)
 {
-	size_t n_step;
+	struct patience patience = { 0 };
 	int r;
 
 	*n_writtenp = 0;
@@ -201,28 +258,16 @@ int zr_disk_write(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, con
 	if (r < 0)
 		return r;
 
-	ZR_GUARD_SHARED(&disk->shape);
+	do {
+		attempt(disk, &patience);
+		r = write_on(disk, ctx, offset, bytes, n_bytes, n_writtenp);
+	} while (be_patient(disk, &patience, &r));
 
-	if (disk->removed)
-		return -ESTALE;
-
+	if (r == -ESTALE)
+		return r;
 	count(&disk->entry->counters.num_writes, pages_touched(offset, n_bytes));
-	while (r == 0 && *n_writtenp < n_bytes) {
-		const uint64_t at = offset + *n_writtenp;
-
-		n_step = zr_min(n_bytes - *n_writtenp, ZR_PAGE_SIZE - in_page(at));
-		r = write_page(disk, ctx, at, (const uint8_t *)bytes + *n_writtenp, n_step);
-		if (r == 0)
-			*n_writtenp += n_step;
-		else
-			count(&disk->entry->counters.failed_writes, 1);
-	}
-
-	/* The pages first, then the size that shows them. */
-	if (*n_writtenp > 0) {
-		size_raise(disk, offset + *n_writtenp);
-		touch(disk);
-	}
+	if (r < 0)
+		count(&disk->entry->counters.failed_writes, 1);
 	return r;
 }
 
@@ -293,11 +338,11 @@ static int punch_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offse
 		end = zr_align_up(size, ZR_PAGE_SIZE);
 	r = punch_range(disk, ctx, offset, end);
 	if (r == 0)
-		touch(disk);
+		zr_disk_touch(disk);
 	return r;
 }
 
-int zr_disk_punch(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, uint64_t n_bytes)
+static int punch(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, uint64_t n_bytes)
 {
 	const uint64_t size = zr_disk_size(disk);
 
@@ -308,6 +353,18 @@ int zr_disk_punch(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, uin
 
 	ZR_GUARD_SHARED(&disk->shape);
 	return punch_locked(disk, ctx, offset, n_bytes, false);
+}
+
+int zr_disk_punch(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, uint64_t n_bytes)
+{
+	struct patience patience = { 0 };
+	int r;
+
+	do {
+		attempt(disk, &patience);
+		r = punch(disk, ctx, offset, n_bytes);
+	} while (be_patient(disk, &patience, &r));
+	return r;
 }
 
 /* size */
@@ -323,13 +380,13 @@ int zr_disk_extend(struct zr_disk *disk, uint64_t size_bytes)
 		return -ESTALE;
 	if (size_bytes > zr_disk_size(disk)) {
 		size_raise(disk, size_bytes);
-		touch(disk);
+		zr_disk_touch(disk);
 	}
 	return 0;
 }
 
 /* Drop what lies past the size, which is set already. May be repeated. */
-static void drop_past_size_locked(struct zr_disk *disk)
+void zr_disk_drop_past_size_locked(struct zr_disk *disk)
 {
 	const uint64_t size = zr_disk_size(disk);
 
@@ -343,6 +400,7 @@ static void drop_past_size_locked(struct zr_disk *disk)
 	zr_pages_prune(&disk->pages);
 }
 
+/* On an error nothing has changed. */
 static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
 {
 	const uint64_t old = zr_disk_size(disk);
@@ -362,25 +420,32 @@ static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t si
 
 	atomic_store(&disk->entry->size_bytes, size_bytes);
 	if (size_bytes < old)
-		drop_past_size_locked(disk);
-	touch(disk);
+		zr_disk_drop_past_size_locked(disk);
+	zr_disk_touch(disk);
 	return 0;
 }
 
 int zr_disk_truncate(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
 {
+	struct patience patience = { 0 };
+	int r;
+
 	if (size_bytes > ZR_DISK_SIZE_MAX)
 		return -EFBIG;
 
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
-	return truncate_locked(disk, ctx, size_bytes);
+	do {
+		attempt(disk, &patience);
+		ZR_GUARD_EXCLUSIVE(&disk->shape);
+		r = truncate_locked(disk, ctx, size_bytes);
+	} while (be_patient(disk, &patience, &r));
+	return r;
 }
 
 /* The shape is held exclusive, so nobody writes meanwhile; the pages come before the size. */
 static int format_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
 {
 	ZR_CLEANUP(zr_freep) struct zr_swap_header *header = NULL;
-	const struct zr_attrs *attrs = attrs_valid(disk);
+	const struct zr_attrs *attrs = zr_disk_attrs_valid(disk);
 	uint64_t at;
 	int r;
 
@@ -395,19 +460,13 @@ static int format_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size
 	for (at = 0; r == 0 && at < header->n_bytes; at += ZR_PAGE_SIZE)
 		r = zr_page_write(&disk->pages, ctx, page_of(at), header->bytes + at);
 	if (r < 0)
-		drop_past_size_locked(disk);
+		zr_disk_drop_past_size_locked(disk);
 	return r;
 }
 
-int zr_disk_set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
+static int set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
 {
 	int r;
-
-	if (size_bytes == 0)
-		return -EINVAL;
-	if (size_bytes > ZR_DISK_SIZE_MAX)
-		return -EFBIG;
-	size_bytes = zr_align_up(size_bytes, ZR_PAGE_SIZE);
 
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
 
@@ -418,6 +477,23 @@ int zr_disk_set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size
 
 	r = format_locked(disk, ctx, size_bytes);
 	return r < 0 ? r : truncate_locked(disk, ctx, size_bytes);
+}
+
+int zr_disk_set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
+{
+	struct patience patience = { 0 };
+	int r;
+
+	if (size_bytes == 0)
+		return -EINVAL;
+	if (size_bytes > ZR_DISK_SIZE_MAX)
+		return -EFBIG;
+
+	do {
+		attempt(disk, &patience);
+		r = set_disksize(disk, ctx, zr_align_up(size_bytes, ZR_PAGE_SIZE));
+	} while (be_patient(disk, &patience, &r));
+	return r;
 }
 
 /* The lowest page of [page_no, end) for which zr_page_is_data() is @data; @end if none is. */
@@ -475,119 +551,34 @@ int zr_disk_seek_hole(struct zr_disk *disk, uint64_t offset, uint64_t *foundp)
 	return disk_seek(disk, offset, false, foundp);
 }
 
-/* attributes */
+/* recompression */
 
-void zr_disk_attrs(struct zr_disk *disk, struct zr_attrs *attrs)
+static int recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
+		      const struct zr_codec_params *params)
 {
+	int codec_no;
+
 	ZR_GUARD_SHARED(&disk->shape);
-	*attrs = *attrs_valid(disk);
-}
-
-int zr_disk_set_mem_limit(struct zr_disk *disk, uint64_t limit_bytes)
-{
-	struct zr_attrs attrs;
-
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
 
 	if (disk->removed)
 		return -ESTALE;
-	attrs = *attrs_valid(disk);
-	attrs.mem_limit_bytes = limit_bytes;
-	attrs_publish_locked(disk, &attrs);
-	return 0;
+	codec_no = zr_disk_codec_find(disk, params);
+	if (codec_no < 0)
+		return codec_no;
+	return zr_page_recompress(&disk->pages, ctx, page_no, (unsigned int)codec_no);
 }
 
-int zr_disk_set_codec(struct zr_disk *disk, const struct zr_codec_params *params)
+int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
+		       const struct zr_codec_params *params)
 {
-	struct zr_attrs attrs;
+	struct patience patience = { 0 };
 	int r;
 
-	r = zr_codec_check(params);
-	if (r < 0)
-		return r;
-
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
-
-	if (disk->removed)
-		return -ESTALE;
-	/* What a codec number means must not change while a slot uses it. */
-	if (zr_disk_size(disk) != 0)
-		return -EBUSY;
-	attrs = *attrs_valid(disk);
-	attrs.codecs[0] = *params;
-	codecs_publish_locked(disk, &attrs);
-	return 0;
-}
-
-int zr_disk_set_owner(struct zr_disk *disk, uint32_t mode, uint32_t uid, uint32_t gid)
-{
-	struct zr_attrs attrs;
-
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
-
-	if (disk->removed)
-		return -ESTALE;
-	attrs = *attrs_valid(disk);
-	attrs.mode = mode;
-	attrs.uid = uid;
-	attrs.gid = gid;
-	attrs_publish_locked(disk, &attrs);
-	atomic_store(&disk->entry->ctime_ns, zr_disk_now_ns());
-	return 0;
-}
-
-int zr_disk_set_name(struct zr_disk *disk, const char *name, uint64_t replaces_id)
-{
-	struct zr_attrs attrs;
-
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
-
-	if (disk->removed)
-		return -ESTALE;
-	attrs = *attrs_valid(disk);
-	memset(attrs.name, 0, sizeof(attrs.name));
-	memcpy(attrs.name, name, strlen(name));
-	attrs.replaces_id = replaces_id;
-	attrs_publish_locked(disk, &attrs);
-	memcpy(disk->name, attrs.name, sizeof(disk->name));
-	atomic_store(&disk->entry->ctime_ns, zr_disk_now_ns());
-	return 0;
-}
-
-static void counters_clear(struct zr_counters *counters)
-{
-	atomic_store(&counters->num_reads, 0);
-	atomic_store(&counters->num_writes, 0);
-	atomic_store(&counters->failed_reads, 0);
-	atomic_store(&counters->failed_writes, 0);
-	atomic_store(&counters->invalid_io, 0);
-	atomic_store(&counters->notify_free, 0);
-	atomic_store(&counters->huge_pages_since, 0);
-	atomic_store(&counters->undecodable_pages, 0);
-	atomic_store(&counters->mem_used_max_bytes, 0);
-}
-
-int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults)
-{
-	struct zr_attrs attrs = *defaults;
-
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
-
-	if (disk->removed)
-		return -ESTALE;
-
-	memcpy(attrs.name, attrs_valid(disk)->name, sizeof(attrs.name));
-	attrs.mode = attrs_valid(disk)->mode;
-	attrs.uid = attrs_valid(disk)->uid;
-	attrs.gid = attrs_valid(disk)->gid;
-	attrs.replaces_id = 0;
-
-	atomic_store(&disk->entry->size_bytes, 0);
-	drop_past_size_locked(disk);
-	codecs_publish_locked(disk, &attrs);
-	counters_clear(&disk->entry->counters);
-	touch(disk);
-	return 0;
+	do {
+		attempt(disk, &patience);
+		r = recompress(disk, ctx, page_no, params);
+	} while (be_patient(disk, &patience, &r));
+	return r;
 }
 
 void zr_disk_remove(struct zr_disk *disk)
@@ -612,35 +603,6 @@ void zr_disk_set_times(struct zr_disk *disk, const int64_t *atime_ns, const int6
 	atomic_store(&disk->entry->ctime_ns, zr_disk_now_ns());
 }
 
-/* The disk's part of what is populated and free in spans, which all disks share. */
-static uint64_t open_bytes(struct zr_disk *disk, uint64_t used_bytes)
-{
-	const struct zr_pool_usage pool = zr_pool_usage(&disk->engine->pool);
-
-	if (pool.live_bytes == 0 || pool.span_bytes <= pool.live_bytes)
-		return 0;
-	/* The pool may have changed since the disk was asked: at most all of it is the disk's. */
-	return (uint64_t)((double)(pool.span_bytes - pool.live_bytes) *
-			  ((double)zr_min(used_bytes, pool.live_bytes) / (double)pool.live_bytes));
-}
-
-void zr_disk_figures(struct zr_disk *disk, struct zr_disk_figures *figures)
-{
-	struct zr_tally *tally = &figures->tally;
-
-	ZR_GUARD_SHARED(&disk->shape);
-
-	zr_pages_tally(&disk->pages, tally);
-	figures->size_bytes = zr_disk_size(disk);
-	figures->orig_bytes = (uint64_t)tally->gauge[ZR_GAUGE_PAGES] << ZR_PAGE_SHIFT;
-	figures->compr_bytes = (uint64_t)tally->gauge[ZR_GAUGE_COMPR_BYTES];
-	figures->table_bytes = tally->n_nodes << ZR_PAGE_SHIFT;
-	figures->used_bytes = (uint64_t)tally->gauge[ZR_GAUGE_CELL_BYTES] + figures->table_bytes;
-	figures->total_bytes = figures->used_bytes + open_bytes(disk, figures->used_bytes);
-	figures->max_bytes = zr_pages_peak(&disk->pages, figures->total_bytes);
-	figures->limit_bytes = attrs_valid(disk)->mem_limit_bytes;
-}
-
 static bool tail_is_zero(const struct zr_ctx *ctx, uint32_t at)
 {
 	for (; at < ZR_PAGE_SIZE; ++at) {
@@ -657,7 +619,7 @@ int zr_disk_settle(struct zr_disk *disk, struct zr_ctx *ctx)
 
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
 
-	drop_past_size_locked(disk);
+	zr_disk_drop_past_size_locked(disk);
 	size = zr_disk_size(disk);
 	if (in_page(size) == 0)
 		return 0;

@@ -15,7 +15,8 @@
  *            The id, the entry and the engine are constant while it lives.
  * Locking:   every call locks for itself. The shape is held shared by what uses the pages and
  *            exclusive by what changes size, codec or attributes; reading takes neither.
- * Errors:    those of pages.h; -EFBIG past ZR_DISK_SIZE_MAX, -ESTALE once the disk was removed,
+ * Errors:    those of pages.h, but -EAGAIN: changes wait, holding nothing, for memory that is on its
+ *            way, 1 s at most and 20 ms on a swap disk, and then it is -ENOMEM; -EFBIG past ZR_DISK_SIZE_MAX, -ESTALE once the disk was removed,
  *            -EBUSY for what is set once. Nothing has changed then, except that a write may have
  *            done its first pages, which it says, and a punch zeroed its first end.
  * Cost:      that of the pages touched; growing is free, discarding 512 pages is one step.
@@ -105,6 +106,16 @@ int zr_disk_set_mem_limit(struct zr_disk *disk, uint64_t limit_bytes);
 
 /* Return: also -EBUSY once the disk has a size, -EINVAL for what no codec has. */
 int zr_disk_set_codec(struct zr_disk *disk, const struct zr_codec_params *params);
+
+/* Make @params one of the codecs that objects of the disk may be compressed with. What a number
+ * means stays as long as a slot uses it; until then another call may take it. Return: the number;
+ * -ENOSPC if all are in use. */
+int zr_disk_codec_number(struct zr_disk *disk, const struct zr_codec_params *params);
+
+/* Compress one page anew with one of these codecs, if that makes its cell smaller.
+ * Return: 0, ZR_PAGE_E_AS_IT_WAS, or -EINVAL for what is none of them. */
+int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
+		       const struct zr_codec_params *params);
 
 /* Who owns it, and what they may do. */
 int zr_disk_set_owner(struct zr_disk *disk, uint32_t mode, uint32_t uid, uint32_t gid);

@@ -9,10 +9,12 @@
  *
  *   0                  superblock       struct zr_superblock
  *   4 KiB              directory        ZR_DISKS_MAX entries, struct zr_entry, 4 KiB each
- *   ZR_SPANS_OFFSET    spans            32 KiB of offsets each, populated as needed
+ *   4 MiB              span table       one byte a span: the class of its cells plus 1; 0 is free
+ *   zr_spans_offset()  spans            1 MiB of offsets each, populated as needed
  *
- * Only entries below superblock.n_entries were ever written; the others are holes of the memfd and
- * must not even be read (reading a hole of a mapped memfd populates it).
+ * Only entries below superblock.n_entries and spans below superblock.n_spans were ever used; the
+ * others are holes of the memfd and must not even be read (reading a hole of a mapped memfd
+ * populates it). A span's byte is stored before its first cell is given out.
  *
  * Ownership: the store (store.h) maps it; each disk owns its entry.
  * Locking:   words marked atomic are read and published whole; see sync.h for the rest.
@@ -31,10 +33,11 @@
 #define ZR_ENTRY_BYTES     4096u
 #define ZR_DISKS_MAX       1023u
 #define ZR_DIRECTORY_START 4096u
-#define ZR_SPANS_OFFSET    (UINT64_C(4) << 20)
+#define ZR_SPAN_TABLE      (UINT64_C(4) << 20)
 
-/* Every span owns this many bytes of offsets and populates what its class needs. */
-#define ZR_SPAN_BYTES UINT64_C(32768)
+/* Every span owns this many bytes of offsets and populates what its cells need. */
+#define ZR_SPAN_SHIFT 20
+#define ZR_SPAN_BYTES (UINT64_C(1) << ZR_SPAN_SHIFT)
 
 /* Slots of a leaf, and entries of any node: a page of them. */
 #define ZR_LEAF_SHIFT 9
@@ -97,10 +100,19 @@ struct zr_superblock {
 	uint64_t store_bytes; /* offsets there are; the file is sparse */
 	_Atomic uint64_t next_id;
 	_Atomic uint64_t n_entries;
+	_Atomic uint64_t n_spans;         /* span numbers at and above this were never used */
+	_Atomic uint64_t pages_compacted; /* given back by moving objects, ever */
 };
 
+/* Where the spans begin in a store of @store_bytes: behind a byte for each. */
+static inline uint64_t zr_spans_offset(uint64_t store_bytes)
+{
+	const uint64_t n_spans_most = (store_bytes - ZR_SPAN_TABLE) >> ZR_SPAN_SHIFT;
+
+	return zr_align_up(ZR_SPAN_TABLE + n_spans_most, ZR_SPAN_BYTES);
+}
+
 _Static_assert(sizeof(struct zr_entry) <= ZR_ENTRY_BYTES, "an entry is one page");
-_Static_assert(ZR_DIRECTORY_START + ZR_DISKS_MAX * ZR_ENTRY_BYTES <= ZR_SPANS_OFFSET,
-	       "the directory ends before the spans");
-_Static_assert(ZR_SPANS_OFFSET % ZR_SPAN_BYTES == 0, "span numbers start at a span");
+_Static_assert(ZR_DIRECTORY_START + ZR_DISKS_MAX * ZR_ENTRY_BYTES <= ZR_SPAN_TABLE,
+	       "the directory ends before the span table");
 _Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "atomic words are plain words");

@@ -7,21 +7,49 @@
 #include <string.h>
 
 #include "fill.h"
+#include "pages-parts.h"
 
-#define NODE_BYTES ((int64_t)ZR_PAGE_SIZE)
+int zr_engine_init(struct zr_engine *engine)
+{
+	unsigned int i;
+	int r;
 
-_Static_assert(ZR_OBJECT_USEFUL_MAX % ZR_CELL_UNIT == 0, "a whole cell");
-_Static_assert(ZR_SPAN_BYTES / ZR_OBJECT_USEFUL_MAX == 9, "nine to a span");
-_Static_assert(ZR_SPAN_BYTES / (ZR_OBJECT_USEFUL_MAX + ZR_CELL_UNIT) == 8, "the next has eight");
+	r = zr_pool_init(&engine->pool, &engine->arena);
+	if (r < 0)
+		return r;
+	zr_stripes_init(&engine->stripes);
+	for (i = 0; i < ZR_CHANGES; ++i)
+		zr_mutex_init(&engine->changes[i], ZR_RANK_CHANGE);
+	zr_mutex_init(&engine->compaction.list, ZR_RANK_LIST);
+	zr_mutex_init(&engine->compaction.lock, ZR_RANK_COMPACT);
+	return 0;
+}
+
+void zr_engine_deinit(struct zr_engine *engine)
+{
+	unsigned int i;
+
+	ZR_ASSERT(!engine->compaction.first);
+	zr_mutex_deinit(&engine->compaction.lock);
+	zr_mutex_deinit(&engine->compaction.list);
+	for (i = 0; i < ZR_CHANGES; ++i)
+		zr_mutex_deinit(&engine->changes[i]);
+	zr_stripes_deinit(&engine->stripes);
+	zr_pool_deinit(&engine->pool);
+}
 
 int zr_ctx_new(struct zr_ctx **ctxp)
 {
 	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
 	int r;
 
-	ctx = calloc(1, sizeof(*ctx));
+	ctx = malloc(sizeof(*ctx));
 	if (!ctx)
 		return -ENOMEM;
+	/* Its memory comes now and not in the middle of a write. Not zeros: the compiler would make
+	 * that a calloc(), which touches nothing. */
+	memset(ctx, 0xff, sizeof(*ctx));
+	ctx->workspace = NULL;
 
 	r = zr_workspace_new(&ctx->workspace);
 	if (r < 0)
@@ -53,17 +81,35 @@ void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_e
 		atomic_init(&pages->xgauges[i], 0);
 	atomic_init(&pages->xused_bytes, 0);
 	atomic_init(&pages->xlimit_bytes, 0);
+
+	ZR_GUARD(&engine->compaction.list);
+	pages->next = engine->compaction.first;
+	engine->compaction.first = pages;
 }
 
 void zr_pages_deinit(struct zr_pages *pages)
 {
+	struct zr_compaction *compaction = &pages->engine->compaction;
+	struct zr_pages **at;
+
+	{
+		ZR_GUARD(&compaction->lock);
+		ZR_GUARD(&compaction->list);
+		for (at = &compaction->first; *at != pages; at = &(*at)->next)
+			;
+		*at = pages->next;
+		if (compaction->at == pages) {
+			compaction->at = pages->next;
+			compaction->leaf_no = 0;
+		}
+	}
 	zr_slots_deinit(&pages->slots);
 }
 
 /* figures */
 
 /* What is in a slot, added to (@sign 1) or taken from (-1) a tally. */
-static void tally_slot(struct zr_tally *tally, zr_slot slot, int64_t sign)
+void zr_pages_tally_slot(struct zr_tally *tally, zr_slot slot, int64_t sign)
 {
 	const uint32_t n_bytes = zr_slot_bytes(slot);
 
@@ -82,20 +128,25 @@ static void tally_slot(struct zr_tally *tally, zr_slot slot, int64_t sign)
 	}
 
 	tally->gauge[ZR_GAUGE_COMPR_BYTES] += sign * n_bytes;
-	if (n_bytes == ZR_PAGE_SIZE)
+	if (n_bytes == ZR_PAGE_SIZE) {
 		tally->gauge[ZR_GAUGE_HUGE] += sign;
-	else if (n_bytes <= ZR_PAGE_SIZE / 2)
+		return;
+	}
+	tally->gauge[ZR_GAUGE_CODEC + zr_slot_codec(slot)] += sign;
+	if (n_bytes <= ZR_PAGE_SIZE / 2)
 		tally->gauge[ZR_GAUGE_GOOD] += sign;
 }
 
-static void tally_apply(struct zr_pages *pages, const struct zr_tally *tally)
+void zr_pages_tally_apply(struct zr_pages *pages, const struct zr_tally *tally)
 {
 	unsigned int i;
 
 	for (i = 0; i < ZR_N_GAUGES; ++i) {
 		if (tally->gauge[i] != 0)
+			/* Release: when no slot uses a codec number any more, nobody reads what
+			 * it stands for either; see zr_disk_codec_number(). */
 			atomic_fetch_add_explicit(&pages->xgauges[i], tally->gauge[i],
-						  memory_order_relaxed);
+						  memory_order_release);
 	}
 }
 
@@ -117,22 +168,16 @@ static void uncharge(struct zr_pages *pages, int64_t n_bytes)
 	atomic_fetch_sub_explicit(&pages->xused_bytes, n_bytes, memory_order_relaxed);
 }
 
-/* Whether a change may be refused for the limit's sake. */
-enum limit {
-	LIMIT_HOLDS,
-	LIMIT_YIELDS, /* punching and truncating give memory back: they must not need room first */
-};
-
 /* Take @n_bytes from the limit. Not more than nothing always succeeds, so that what does not grow
  * can be overwritten at the limit. */
-static int charge(struct zr_pages *pages, int64_t n_bytes, enum limit limit)
+static int charge(struct zr_pages *pages, int64_t n_bytes, enum zr_limit limit)
 {
 	const uint64_t limit_bytes = atomic_load_explicit(&pages->xlimit_bytes,
 							  memory_order_relaxed);
 	int64_t used = atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed);
 
 	do {
-		if (n_bytes > 0 && limit == LIMIT_HOLDS && limit_bytes != 0 &&
+		if (n_bytes > 0 && limit == ZR_LIMIT_HOLDS && limit_bytes != 0 &&
 		    (uint64_t)(used + n_bytes) > limit_bytes)
 			return -ENOSPC;
 	} while (!atomic_compare_exchange_weak_explicit(&pages->xused_bytes, &used, used + n_bytes,
@@ -146,12 +191,12 @@ static int charge(struct zr_pages *pages, int64_t n_bytes, enum limit limit)
 
 /* slots to pages and back */
 
-static struct zr_rwlock *stripe_of(struct zr_pages *pages, uint64_t page_no)
+struct zr_rwlock *zr_pages_stripe(struct zr_pages *pages, uint64_t page_no)
 {
 	return zr_stripe_of(&pages->engine->stripes, pages->disk_id, page_no);
 }
 
-static void slot_retire(void *context, zr_slot slot)
+void zr_pages_retire_slot(void *context, zr_slot slot)
 {
 	struct zr_engine *engine = context;
 	const uint32_t n_bytes = zr_slot_bytes(slot);
@@ -160,8 +205,8 @@ static void slot_retire(void *context, zr_slot slot)
 		zr_pool_free(&engine->pool, zr_slot_position(slot), n_bytes);
 }
 
-static int object_new(struct zr_pages *pages, const void *bytes, uint32_t n_bytes,
-		      zr_position *positionp)
+int zr_pages_object_new(struct zr_pages *pages, const void *bytes, uint32_t n_bytes,
+			zr_position *positionp)
 {
 	int r;
 
@@ -181,7 +226,7 @@ static int encode_same(struct zr_pages *pages, uint64_t word, zr_slot *slotp)
 	if (zr_slot_same(word, slotp))
 		return 0;
 
-	r = object_new(pages, &word, sizeof(word), &position);
+	r = zr_pages_object_new(pages, &word, sizeof(word), &position);
 	if (r < 0)
 		return r;
 
@@ -208,7 +253,7 @@ static int slot_encode(struct zr_pages *pages, struct zr_ctx *ctx, const void *p
 		n_bytes = ZR_PAGE_SIZE;
 	}
 
-	r = object_new(pages, bytes, (uint32_t)n_bytes, &position);
+	r = zr_pages_object_new(pages, bytes, (uint32_t)n_bytes, &position);
 	if (r < 0)
 		return r;
 
@@ -236,7 +281,7 @@ static int decode_object(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slo
 }
 
 /* The caller holds the page's stripe, which keeps the cell alive. Return: 0 or -EIO. */
-static int slot_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, void *page)
+int zr_pages_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, void *page)
 {
 	uint64_t word;
 
@@ -262,9 +307,9 @@ static int slot_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot,
 	}
 }
 
-static zr_slot slot_get(const _Atomic zr_slot *slotp)
+zr_slot zr_pages_slot(const _Atomic zr_slot *slotp)
 {
-	/* Acquire pairs with the release in publish_locked(): the object is whole before its slot
+	/* Acquire pairs with the release in zr_pages_publish_locked(): the object is whole before its slot
 	 * can be seen, by readers and by whoever attaches after a kill. */
 	return slotp ? atomic_load_explicit(slotp, memory_order_acquire) : ZR_SLOT_HOLE;
 }
@@ -291,7 +336,7 @@ static _Atomic zr_slot *slot_make(struct zr_pages *pages, uint64_t page_no, int 
 	}
 
 	/* Somebody else may have added, and paid for, some of them. */
-	uncharge(pages, (n_missing - n_added) * NODE_BYTES);
+	uncharge(pages, (n_missing - n_added) * ZR_NODE_BYTES);
 	return slotp;
 }
 
@@ -301,14 +346,14 @@ static _Atomic zr_slot *slot_make(struct zr_pages *pages, uint64_t page_no, int 
  *
  * Return: 0, -ENOSPC or -ENOMEM; on these nothing has changed and @fresh is still the caller's.
  */
-static int publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fresh, enum limit limit,
-			  zr_slot *stalep)
+int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fresh,
+			    enum zr_limit limit, zr_slot *stalep)
 {
 	_Atomic zr_slot *slotp = zr_slots_find(&pages->slots, page_no);
 	const int n_missing = slotp ? 0 : (int)zr_slots_missing(&pages->slots, page_no);
-	const zr_slot stale = slot_get(slotp);
+	const zr_slot stale = zr_pages_slot(slotp);
 	const int64_t growth = slot_cell_bytes(fresh) - slot_cell_bytes(stale) +
-			       n_missing * NODE_BYTES;
+			       n_missing * ZR_NODE_BYTES;
 	struct zr_tally change = { 0 };
 	int r;
 
@@ -327,9 +372,9 @@ static int publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fres
 	}
 
 	atomic_store_explicit(slotp, fresh, memory_order_release);
-	tally_slot(&change, fresh, 1);
-	tally_slot(&change, stale, -1);
-	tally_apply(pages, &change);
+	zr_pages_tally_slot(&change, fresh, 1);
+	zr_pages_tally_slot(&change, stale, -1);
+	zr_pages_tally_apply(pages, &change);
 	if (zr_slot_bytes(fresh) == ZR_PAGE_SIZE)
 		atomic_fetch_add_explicit(&pages->counters->huge_pages_since, 1,
 					  memory_order_relaxed);
@@ -339,13 +384,14 @@ static int publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fres
 
 int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, void *page)
 {
-	ZR_GUARD_SHARED(stripe_of(pages, page_no));
+	ZR_GUARD_SHARED(zr_pages_stripe(pages, page_no));
 
-	return slot_decode(pages, ctx, slot_get(zr_slots_find(&pages->slots, page_no)), page);
+	return zr_pages_decode(pages, ctx, zr_pages_slot(zr_slots_find(&pages->slots, page_no)),
+			       page);
 }
 
 /*
- * Until the store in publish_locked() readers see the old page; after it, the new one. Everything
+ * Until the store in zr_pages_publish_locked() readers see the old page; after it, the new one. Everything
  * that can fail runs before it. Freeing the old object first would save one object of memory for a
  * moment, but then a failed write destroys data, and two writers of one page can both publish over
  * the same empty slot and leak an object.
@@ -360,11 +406,11 @@ int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, 
 		return r;
 
 	{
-		ZR_GUARD_EXCLUSIVE(stripe_of(pages, page_no));
-		r = publish_locked(pages, page_no, fresh, LIMIT_HOLDS, &stale);
+		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
+		r = zr_pages_publish_locked(pages, page_no, fresh, ZR_LIMIT_HOLDS, &stale);
 	}
 
-	slot_retire(pages->engine, r < 0 ? fresh : stale);
+	zr_pages_retire_slot(pages->engine, r < 0 ? fresh : stale);
 	return r;
 }
 
@@ -372,14 +418,14 @@ int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, 
 static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
 			 uint32_t n_bytes, const void *bytes, zr_slot *stalep)
 {
-	const zr_slot slot = slot_get(zr_slots_find(&pages->slots, page_no));
+	const zr_slot slot = zr_pages_slot(zr_slots_find(&pages->slots, page_no));
 	zr_slot fresh;
 	int r;
 
 	if (slot == ZR_SLOT_HOLE && !bytes)
 		return 0;
 
-	r = slot_decode(pages, ctx, slot, ctx->page);
+	r = zr_pages_decode(pages, ctx, slot, ctx->page);
 	if (r < 0)
 		return r;
 
@@ -392,7 +438,8 @@ static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t pa
 	if (r < 0)
 		return r;
 
-	r = publish_locked(pages, page_no, fresh, bytes ? LIMIT_HOLDS : LIMIT_YIELDS, stalep);
+	r = zr_pages_publish_locked(pages, page_no, fresh, bytes ? ZR_LIMIT_HOLDS : ZR_LIMIT_YIELDS,
+				    stalep);
 	if (r < 0)
 		*stalep = fresh; /* nobody saw it: retire this one */
 	return r;
@@ -407,11 +454,11 @@ int zr_page_update(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
 	ZR_ASSERT(at + n_bytes <= ZR_PAGE_SIZE);
 
 	{
-		ZR_GUARD_EXCLUSIVE(stripe_of(pages, page_no));
+		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
 		r = update_locked(pages, ctx, page_no, at, n_bytes, bytes, &stale);
 	}
 
-	slot_retire(pages->engine, stale);
+	zr_pages_retire_slot(pages->engine, stale);
 	return r;
 }
 
@@ -425,12 +472,12 @@ static void leaf_drop_if_empty(struct zr_pages *pages, uint64_t leaf_no)
 	slotp = zr_slots_find(&pages->slots, leaf_no << ZR_LEAF_SHIFT);
 	if (slotp && zr_slots_leaf_is_empty(slotp)) {
 		leaf = zr_slots_unhook_leaf(&pages->slots, leaf_no);
-		uncharge(pages, NODE_BYTES);
+		uncharge(pages, ZR_NODE_BYTES);
 	}
 	zr_stripes_unlock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
 
 	if (leaf != 0)
-		zr_slots_retire_leaf(&pages->slots, leaf, slot_retire, pages->engine);
+		zr_slots_retire_leaf(&pages->slots, leaf, zr_pages_retire_slot, pages->engine);
 }
 
 void zr_page_discard(struct zr_pages *pages, uint64_t page_no)
@@ -441,21 +488,21 @@ void zr_page_discard(struct zr_pages *pages, uint64_t page_no)
 	bool empty;
 
 	{
-		ZR_GUARD_EXCLUSIVE(stripe_of(pages, page_no));
+		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
 
 		slotp = zr_slots_find(&pages->slots, page_no);
-		stale = slot_get(slotp);
+		stale = zr_pages_slot(slotp);
 		if (stale == ZR_SLOT_HOLE)
 			return;
 
 		atomic_store_explicit(slotp, ZR_SLOT_HOLE, memory_order_release);
-		tally_slot(&change, stale, -1);
-		tally_apply(pages, &change);
+		zr_pages_tally_slot(&change, stale, -1);
+		zr_pages_tally_apply(pages, &change);
 		uncharge(pages, slot_cell_bytes(stale));
 		empty = zr_slots_leaf_is_empty(slotp);
 	}
 
-	slot_retire(pages->engine, stale);
+	zr_pages_retire_slot(pages->engine, stale);
 	if (empty)
 		leaf_drop_if_empty(pages, page_no >> ZR_LEAF_SHIFT);
 }
@@ -472,21 +519,21 @@ void zr_page_discard_leaf(struct zr_pages *pages, uint64_t leaf_no)
 	if (slots) {
 		leaf = zr_slots_unhook_leaf(&pages->slots, leaf_no);
 		for (i = 0; i < ZR_LEAF_SLOTS; ++i)
-			tally_slot(&change, slot_get(&slots[i]), -1);
-		tally_apply(pages, &change);
-		uncharge(pages, NODE_BYTES - change.gauge[ZR_GAUGE_CELL_BYTES]);
+			zr_pages_tally_slot(&change, zr_pages_slot(&slots[i]), -1);
+		zr_pages_tally_apply(pages, &change);
+		uncharge(pages, ZR_NODE_BYTES - change.gauge[ZR_GAUGE_CELL_BYTES]);
 	}
 	zr_stripes_unlock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
 
 	if (leaf != 0)
-		zr_slots_retire_leaf(&pages->slots, leaf, slot_retire, pages->engine);
+		zr_slots_retire_leaf(&pages->slots, leaf, zr_pages_retire_slot, pages->engine);
 }
 
 bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no)
 {
-	ZR_GUARD_SHARED(stripe_of(pages, page_no));
+	ZR_GUARD_SHARED(zr_pages_stripe(pages, page_no));
 
-	return slot_get(zr_slots_find(&pages->slots, page_no)) != ZR_SLOT_HOLE;
+	return zr_pages_slot(zr_slots_find(&pages->slots, page_no)) != ZR_SLOT_HOLE;
 }
 
 zr_position zr_pages_unhook(struct zr_pages *pages)
@@ -505,7 +552,7 @@ zr_position zr_pages_unhook(struct zr_pages *pages)
 
 void zr_pages_retire(struct zr_pages *pages, zr_position root)
 {
-	zr_slots_retire(&pages->slots, root, slot_retire, pages->engine);
+	zr_slots_retire(&pages->slots, root, zr_pages_retire_slot, pages->engine);
 }
 
 void zr_pages_prune(struct zr_pages *pages)
@@ -514,7 +561,7 @@ void zr_pages_prune(struct zr_pages *pages)
 
 	zr_stripes_lock_all(&pages->engine->stripes);
 	n_gone = zr_slots_prune(&pages->slots);
-	uncharge(pages, n_gone * NODE_BYTES);
+	uncharge(pages, n_gone * ZR_NODE_BYTES);
 	zr_stripes_unlock_all(&pages->engine->stripes);
 }
 
@@ -527,81 +574,4 @@ void zr_pages_tally(struct zr_pages *pages, struct zr_tally *tally)
 		tally->gauge[i] = atomic_load_explicit(&pages->xgauges[i], memory_order_relaxed);
 	tally->n_nodes = atomic_load_explicit(&pages->slots.xn_nodes, memory_order_relaxed);
 	zr_stripes_unlock_all(&pages->engine->stripes);
-}
-
-/* derivation */
-
-struct derivation {
-	struct zr_pages *pages;
-	struct zr_tally tally;
-};
-
-static int derive_node(void *context, zr_position position)
-{
-	struct derivation *derivation = context;
-
-	++derivation->tally.n_nodes;
-	return zr_pool_derive_mark(&derivation->pages->engine->pool, position, ZR_PAGE_SIZE);
-}
-
-static int derive_slot(void *context, uint64_t page_no, zr_slot slot)
-{
-	struct derivation *derivation = context;
-	struct zr_engine *engine = derivation->pages->engine;
-	const uint32_t n_bytes = zr_slot_bytes(slot);
-
-	if (!zr_slot_is_sound(slot))
-		return -EINVAL;
-
-	tally_slot(&derivation->tally, slot, 1);
-	return n_bytes == 0 ? 0
-			    : zr_pool_derive_mark(&engine->pool, zr_slot_position(slot), n_bytes);
-}
-
-int zr_pages_derive(struct zr_pages *pages)
-{
-	struct derivation derivation = { .pages = pages };
-	int64_t used;
-	int r;
-
-	r = zr_slots_walk(&pages->slots, derive_node, derive_slot, &derivation);
-	if (r < 0)
-		return r;
-
-	used = derivation.tally.gauge[ZR_GAUGE_CELL_BYTES] +
-	       (int64_t)derivation.tally.n_nodes * NODE_BYTES;
-	tally_apply(pages, &derivation.tally);
-	atomic_store(&pages->slots.xn_nodes, derivation.tally.n_nodes);
-	atomic_store(&pages->xused_bytes, used);
-	(void)zr_pages_peak(pages, (uint64_t)used);
-	return 0;
-}
-
-static int count_node(void *context, zr_position position)
-{
-	struct derivation *derivation = context;
-
-	++derivation->tally.n_nodes;
-	return 0;
-}
-
-static int count_slot(void *context, uint64_t page_no, zr_slot slot)
-{
-	struct derivation *derivation = context;
-
-	ZR_ASSERT(zr_slot_is_sound(slot));
-	tally_slot(&derivation->tally, slot, 1);
-	return 0;
-}
-
-void zr_pages_validate(struct zr_pages *pages)
-{
-	struct derivation derivation = { .pages = pages };
-	struct zr_tally kept;
-
-	(void)zr_slots_walk(&pages->slots, count_node, count_slot, &derivation);
-	zr_pages_tally(pages, &kept);
-	ZR_ASSERT(memcmp(&kept, &derivation.tally, sizeof(kept)) == 0);
-	ZR_ASSERT(atomic_load(&pages->xused_bytes) ==
-		  kept.gauge[ZR_GAUGE_CELL_BYTES] + (int64_t)kept.n_nodes * NODE_BYTES);
 }

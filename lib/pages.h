@@ -12,8 +12,9 @@
  * Ownership: embedded in a disk; the engine is shared by all disks and outlives them.
  * Locking:   every call takes the stripes it needs. Callers hold the disk's shape, shared for what
  *            has one page or leaf in its name, exclusive for the rest; reading needs neither.
- * Errors:    -ENOSPC past the memory limit, -ENOMEM when the kernel refuses memory, -EIO for a page
- *            that does not decode. What was there before is then still there.
+ * Errors:    -ENOSPC past the memory limit, -ENOMEM when the kernel refuses memory, -EAGAIN when it
+ *            is on its way (zr_pool_wait()), -EIO for a page that does not decode. What was there
+ *            before is then still there.
  * Cost:      a write is one compression, one allocation, one copy; a read one decompression straight
  *            into the caller's page. For a moment a write holds both its objects, old and new.
  */
@@ -23,15 +24,43 @@
 #include "slots.h"
 #include "stripes.h"
 
-/* An object above this saves nothing: a span of eight pages has eight cells of 3648 bytes or of
- * 4096, and nine of 3632. Pages that compress to more are huge and stored raw. */
-#define ZR_OBJECT_USEFUL_MAX 3632u
+/* An object above this is not worth the time to decompress it: its cell saves less than a sixteenth
+ * of the page. Pages that compress to more are huge and stored raw. */
+#define ZR_OBJECT_USEFUL_MAX ZR_CELL_BYTES_MAX
+
+struct zr_pages;
+
+/* The pass that looks for objects to move; see compact.h. */
+struct zr_compaction {
+	struct zr_mutex list;
+	/* protected by list */
+	struct zr_pages *first; /* all there are; whose turn it is stays while lock is held */
+
+	struct zr_mutex lock;
+	/* protected by lock */
+	struct zr_pages *at; /* where the pass is; NULL past the last */
+	uint64_t leaf_no;
+	uint64_t n_left; /* objects that were to be moved when it began */
+	bool under_way;
+	_Atomic uint64_t xmoved; /* objects, ever */
+};
+
+/* Of how many groups of pages one each can be changed in the background. */
+#define ZR_CHANGES 16u
 
 struct zr_engine {
 	struct zr_arena arena;
 	struct zr_pool pool;
 	struct zr_stripes stripes;
+	struct zr_mutex changes[ZR_CHANGES];
+	struct zr_compaction compaction;
 };
+
+/* @engine is zeroed but for its arena, which has a superblock. */
+int zr_engine_init(struct zr_engine *engine);
+
+/* Without the arena. */
+void zr_engine_deinit(struct zr_engine *engine);
 
 /* What a thread needs to move pages; one call at a time. */
 struct zr_ctx {
@@ -58,7 +87,8 @@ enum zr_gauge {
 	ZR_GAUGE_COMPR_BYTES, /* objects of pages; a huge one counts 4096, same-filled ones nothing
 			       */
 	ZR_GAUGE_CELL_BYTES,  /* cells of all objects */
-	ZR_N_GAUGES
+	ZR_GAUGE_CODEC,       /* compressed with codec number 0, and so on */
+	ZR_N_GAUGES = ZR_GAUGE_CODEC + ZR_CODEC_NUMBERS
 };
 
 /* One agreed set of figures. */
@@ -69,13 +99,14 @@ struct zr_tally {
 
 struct zr_pages {
 	struct zr_engine *engine;
+	struct zr_pages *next; /* protected by the compaction's list */
 	uint64_t disk_id;
 	struct zr_counters *counters; /* in the disk's entry */
 	struct zr_slots slots;
 	_Atomic int64_t xgauges[ZR_N_GAUGES];
 	_Atomic int64_t xused_bytes;   /* cells and nodes: what the limit is compared with */
 	_Atomic uint64_t xlimit_bytes; /* 0: none */
-	/* Changed while the disk is empty and its shape held exclusive. */
+	/* Of each that no slot uses, with the shape held exclusive. */
 	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
 };
 
@@ -95,6 +126,34 @@ void zr_page_discard(struct zr_pages *pages, uint64_t page_no);
 
 /* All 512 pages of a leaf become holes. */
 void zr_page_discard_leaf(struct zr_pages *pages, uint64_t leaf_no);
+
+/* The object of the page, if it lies in what is being emptied, gets another cell.
+ * Return: 1 if it was moved, 0, or -ENOSPC where there is no other cell. */
+int zr_page_move(struct zr_pages *pages, uint64_t page_no);
+
+/* Which pages of a leaf have an object to move. Return: how many; *in_leaf has room for all. */
+unsigned int zr_pages_find_vacated(struct zr_pages *pages, uint64_t leaf_no,
+				   uint16_t in_leaf[ZR_LEAF_SLOTS]);
+
+enum {
+	ZR_PAGE_E_AS_IT_WAS = 1, /* nothing to gain, or it was written meanwhile */
+};
+
+/*
+ * A change of a page that takes longer than a stripe may be held. Begin marks its slot pending and
+ * hands it out; end puts @fresh in its place only if nobody else did anything to the page. From
+ * begin to end the caller keeps every other change away from the page: one bit tells a change from
+ * a write, and not one change from another.
+ *
+ * Return: 0 or ZR_PAGE_E_AS_IT_WAS, and then @fresh is still the caller's.
+ */
+int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slotp);
+int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot fresh);
+
+/* Compress the page with another of the disk's codecs, if that makes its cell smaller.
+ * Return: 0, ZR_PAGE_E_AS_IT_WAS, -EIO, -ENOMEM or -EAGAIN. */
+int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+		       unsigned int codec_no);
 
 /* Is there something other than a hole? */
 bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no);

@@ -5,84 +5,34 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
-#include "layout.h"
+#include "pool-parts.h"
 
-#define SPAN_NONE UINT32_MAX
-#define CELL_NONE UINT16_MAX
+/* How many larger classes are asked for a cell before somebody has to wait: 128 bytes. */
+#define BORROW_CLASSES 8u
 
-#define SPAN_PAGES_MAX (ZR_SPAN_BYTES / ZR_PAGE_SIZE)
-#define SPAN_CELLS_MAX (ZR_SPAN_BYTES / ZR_CELL_UNIT)
-#define BITMAP_BYTES   (SPAN_CELLS_MAX / 8)
+/* How long a refusal of the kernel's stands for the next one. */
+#define REFUSED_NS (INT64_C(100) * 1000 * 1000)
 
-/* Free spans kept populated, so that a workload at the edge of a span does not punch and populate
- * it over and over: 1 MiB. */
-#define RESERVE_BYTES_MAX (UINT64_C(1) << 20)
-
-/*
- * A span is a run of pages cut into equal cells of one class.
- *
- *   n_live + n_free == n_carved         every cell ever given out is one or the other
- *   n_free == length of the free chain  the chain runs through the free cells themselves
- *   n_carved <= n_cells                 the rest was never touched
- *   n_live > 0                          an empty span goes back at once
- *   on the class's partial list if and only if n_live < n_cells
- */
-struct zr_span {
-	uint32_t prev, next; /* on the partial list; next also on the free chains */
-	uint16_t class_no;
-	uint16_t n_live;
-	uint16_t n_free;
-	uint16_t n_carved;
-	uint16_t free_head; /* cell number, or CELL_NONE */
-	uint8_t n_pages;    /* populated; 0: the span is free and has no memory */
-	bool in_use;
-};
-
-_Static_assert((ZR_POSITION_MAX + 1) * ZR_CELL_UNIT / ZR_SPAN_BYTES < SPAN_NONE,
+_Static_assert((ZR_POSITION_MAX + 1) * ZR_CELL_UNIT / ZR_SPAN_BYTES < ZR_SPAN_NONE,
 	       "span numbers fit 32 bits");
-_Static_assert(SPAN_CELLS_MAX < CELL_NONE, "cell numbers fit 16 bits");
-_Static_assert(ZR_POOL_CLASSES <= UINT16_MAX, "class numbers fit 16 bits");
-
-static unsigned int class_no_of(uint32_t n_bytes)
-{
-	ZR_ASSERT(n_bytes >= 1 && n_bytes <= ZR_PAGE_SIZE);
-	return (n_bytes - 1) / ZR_CELL_UNIT;
-}
-
-static uint64_t span_offset(uint32_t span_no)
-{
-	return ZR_SPANS_OFFSET + span_no * ZR_SPAN_BYTES;
-}
-
-/* As many pages as leave the least tail; of equals the most, since single pages at a stride of 32
- * KiB cost 3 % in the kernel's page tables. */
-static void class_choose_pages(struct zr_class *class)
-{
-	uint32_t n_pages, best_tail = UINT32_MAX, best_pages = 1;
-
-	for (n_pages = 1; n_pages <= SPAN_PAGES_MAX; ++n_pages) {
-		uint32_t n_bytes = n_pages * ZR_PAGE_SIZE;
-		uint32_t tail = n_bytes % class->cell_bytes;
-
-		/* tail / n_bytes <= best_tail / best_bytes, without dividing */
-		if (best_tail == UINT32_MAX ||
-		    (uint64_t)tail * best_pages <= (uint64_t)best_tail * n_pages) {
-			best_tail = tail;
-			best_pages = n_pages;
-		}
-	}
-
-	class->n_pages = (uint8_t)best_pages;
-	class->n_cells = (uint16_t)(best_pages * ZR_PAGE_SIZE / class->cell_bytes);
-}
+_Static_assert(ZR_POOL_CLASSES < UINT8_MAX, "class numbers plus 1 fit the span table");
+_Static_assert(ZR_SPAN_BYTES % ZR_PAGE_SIZE == 0, "cells of whole pages lie at whole pages");
 
 static void class_init(struct zr_class *class, unsigned int class_no)
 {
+	unsigned int i;
+
 	zr_mutex_init(&class->lock, ZR_RANK_CLASS);
-	class->partial = SPAN_NONE;
-	class->cell_bytes = (class_no + 1) * ZR_CELL_UNIT;
-	class_choose_pages(class);
+	for (i = 0; i < ZR_SPAN_LISTS; ++i)
+		class->first[i] = class->last[i] = ZR_SPAN_NONE;
+	class->gaps = ZR_SPAN_NONE;
+	class->cell_bytes = class_no == ZR_POOL_PAGE_CLASS ? ZR_PAGE_SIZE
+							   : (class_no + 1) * ZR_CELL_UNIT;
+	class->n_cells = (uint32_t)(ZR_SPAN_BYTES / class->cell_bytes);
+	class->reciprocal =
+		(uint32_t)(((UINT64_C(1) << 32) + class->cell_bytes - 1) / class->cell_bytes);
 }
 
 static void *sparse_new(size_t n_bytes)
@@ -93,6 +43,17 @@ static void *sparse_new(size_t n_bytes)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+static void wait_init(struct zr_pool *pool)
+{
+	pthread_condattr_t attr;
+
+	zr_must(pthread_condattr_init(&attr));
+	zr_must(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC));
+	zr_must(pthread_cond_init(&pool->waited_for, &attr));
+	zr_must(pthread_condattr_destroy(&attr));
+	zr_must(pthread_mutex_init(&pool->wait_lock, NULL));
+}
+
 int zr_pool_init(struct zr_pool *pool, struct zr_arena *arena)
 {
 	/* A slot has no bits for a position past this. */
@@ -100,454 +61,394 @@ int zr_pool_init(struct zr_pool *pool, struct zr_arena *arena)
 	unsigned int i;
 
 	pool->arena = arena;
-	pool->n_spans = (uint32_t)((end - ZR_SPANS_OFFSET) / ZR_SPAN_BYTES);
+	pool->superblock = zr_arena_at(arena, 0);
+	pool->table = zr_arena_at(arena, ZR_SPAN_TABLE);
+	pool->spans_offset = zr_spans_offset(arena->size_bytes);
+	pool->n_spans = (uint32_t)((end - pool->spans_offset) >> ZR_SPAN_SHIFT);
+	pool->victims = ZR_SPAN_NONE;
+
 	pool->spans = sparse_new(pool->n_spans * sizeof(*pool->spans));
 	if (!pool->spans)
 		return -ENOMEM;
+	pool->xvacated_from = sparse_new(pool->n_spans * sizeof(*pool->xvacated_from));
+	if (!pool->xvacated_from) {
+		munmap(pool->spans, pool->n_spans * sizeof(*pool->spans));
+		pool->spans = NULL;
+		return -ENOMEM;
+	}
 
 	for (i = 0; i < ZR_POOL_CLASSES; ++i)
 		class_init(&pool->classes[i], i);
-
-	zr_mutex_init(&pool->spans_lock, ZR_RANK_ARENA);
-	pool->free_spans = SPAN_NONE;
-	for (i = 0; i < ZR_ARRAY_SIZE(pool->reserve); ++i)
-		pool->reserve[i] = SPAN_NONE;
+	zr_mutex_init(&pool->grow, ZR_RANK_GROW);
+	zr_must(sem_init(&pool->wake, 0, 0));
+	wait_init(pool);
 	return 0;
 }
 
 void zr_pool_deinit(struct zr_pool *pool)
 {
-	unsigned int i;
+	uint32_t i;
 
 	if (!pool->spans)
 		return;
 
+	for (i = 0; i < atomic_load(&pool->superblock->n_spans) && i < pool->n_spans; ++i)
+		free(pool->spans[i]);
 	munmap(pool->spans, pool->n_spans * sizeof(*pool->spans));
+	munmap(pool->xvacated_from, pool->n_spans * sizeof(*pool->xvacated_from));
 	pool->spans = NULL;
-	if (pool->derive_bitmap) /* a derivation that failed */
-		munmap(pool->derive_bitmap, (size_t)pool->n_spans * BITMAP_BYTES);
 	for (i = 0; i < ZR_POOL_CLASSES; ++i)
 		zr_mutex_deinit(&pool->classes[i].lock);
-	zr_mutex_deinit(&pool->spans_lock);
+	zr_mutex_deinit(&pool->grow);
+	zr_must(sem_destroy(&pool->wake));
+	zr_must(pthread_cond_destroy(&pool->waited_for));
+	zr_must(pthread_mutex_destroy(&pool->wait_lock));
 }
 
-/* spans: who has one */
+/* lists: the spans of a class that have something to give */
 
-static uint32_t span_take_number_locked(struct zr_pool *pool)
+static void list_remove(struct zr_pool *pool, struct zr_class *class, uint32_t span_no)
 {
-	uint32_t span_no = pool->free_spans;
+	struct zr_span *span = pool->spans[span_no];
+	const enum zr_span_list list = span->list;
 
-	zr_assert_held(ZR_RANK_ARENA);
-
-	if (span_no != SPAN_NONE) {
-		pool->free_spans = pool->spans[span_no].next;
-		return span_no;
-	}
-	return pool->n_fresh < pool->n_spans ? pool->n_fresh++ : SPAN_NONE;
-}
-
-static void span_give_number_locked(struct zr_pool *pool, uint32_t span_no)
-{
-	zr_assert_held(ZR_RANK_ARENA);
-
-	pool->spans[span_no].n_pages = 0;
-	pool->spans[span_no].next = pool->free_spans;
-	pool->free_spans = span_no;
-}
-
-/* A span with @n_pages populated, nobody's yet. Return: 0 or -ENOMEM. */
-static int span_acquire(struct zr_pool *pool, uint8_t n_pages, uint32_t *span_nop)
-{
-	const uint64_t n_bytes = n_pages * ZR_PAGE_SIZE;
-	uint32_t span_no;
-
-	ZR_GUARD(&pool->spans_lock);
-
-	span_no = pool->reserve[n_pages];
-	if (span_no != SPAN_NONE) {
-		pool->reserve[n_pages] = pool->spans[span_no].next;
-		pool->usage.reserve_bytes -= n_bytes;
-	} else {
-		span_no = span_take_number_locked(pool);
-		if (span_no == SPAN_NONE)
-			return -ENOMEM;
-		if (zr_arena_populate(pool->arena, span_offset(span_no), n_bytes) < 0) {
-			span_give_number_locked(pool, span_no);
-			return -ENOMEM;
-		}
-	}
-
-	pool->usage.span_bytes += n_bytes;
-	*span_nop = span_no;
-	return 0;
-}
-
-static void span_release(struct zr_pool *pool, uint32_t span_no)
-{
-	struct zr_span *span = &pool->spans[span_no];
-	const uint64_t n_bytes = span->n_pages * ZR_PAGE_SIZE;
-
-	ZR_GUARD(&pool->spans_lock);
-
-	span->in_use = false;
-	pool->usage.span_bytes -= n_bytes;
-	if (pool->usage.reserve_bytes + n_bytes <= RESERVE_BYTES_MAX) {
-		span->next = pool->reserve[span->n_pages];
-		pool->reserve[span->n_pages] = span_no;
-		pool->usage.reserve_bytes += n_bytes;
-		return;
-	}
-
-	zr_arena_punch(pool->arena, span_offset(span_no), n_bytes);
-	span_give_number_locked(pool, span_no);
-}
-
-/* partial: the spans of a class with a cell to give */
-
-static void partial_add_locked(struct zr_pool *pool, struct zr_class *class, uint32_t span_no)
-{
-	struct zr_span *span = &pool->spans[span_no];
-
-	zr_assert_held(ZR_RANK_CLASS);
-
-	span->prev = SPAN_NONE;
-	span->next = class->partial;
-	if (span->next != SPAN_NONE)
-		pool->spans[span->next].prev = span_no;
-	class->partial = span_no;
-}
-
-static void partial_remove_locked(struct zr_pool *pool, struct zr_class *class, uint32_t span_no)
-{
-	struct zr_span *span = &pool->spans[span_no];
-
-	zr_assert_held(ZR_RANK_CLASS);
-
-	if (span->next != SPAN_NONE)
-		pool->spans[span->next].prev = span->prev;
-	if (span->prev != SPAN_NONE)
-		pool->spans[span->prev].next = span->next;
+	if (span->next != ZR_SPAN_NONE)
+		pool->spans[span->next]->prev = span->prev;
 	else
-		class->partial = span->next;
+		class->last[list] = span->prev;
+	if (span->prev != ZR_SPAN_NONE)
+		pool->spans[span->prev]->next = span->next;
+	else
+		class->first[list] = span->next;
+	span->list = ZR_SPAN_UNLISTED;
 }
 
-static void span_set_up(struct zr_span *span, const struct zr_class *class, unsigned int class_no)
+static void list_add(struct zr_pool *pool, struct zr_class *class, uint32_t span_no,
+		     enum zr_span_list list, bool at_front)
 {
-	span->class_no = (uint16_t)class_no;
-	span->n_live = span->n_free = span->n_carved = 0;
-	span->free_head = CELL_NONE;
-	span->n_pages = class->n_pages;
-	span->in_use = true;
+	struct zr_span *span = pool->spans[span_no];
+
+	span->list = list;
+	span->prev = at_front ? ZR_SPAN_NONE : class->last[list];
+	span->next = at_front ? class->first[list] : ZR_SPAN_NONE;
+	if (span->prev != ZR_SPAN_NONE)
+		pool->spans[span->prev]->next = span_no;
+	else
+		class->first[list] = span_no;
+	if (span->next != ZR_SPAN_NONE)
+		pool->spans[span->next]->prev = span_no;
+	else
+		class->last[list] = span_no;
 }
 
-static int class_grow_locked(struct zr_pool *pool, struct zr_class *class)
+void zr_pool_relist_locked(struct zr_pool *pool, struct zr_class *class, uint32_t span_no)
 {
-	uint32_t span_no;
-	int r;
+	struct zr_span *span = pool->spans[span_no];
+	enum zr_span_list list = ZR_SPAN_UNLISTED;
+	const bool was_full = span->list == ZR_SPAN_UNLISTED;
 
 	zr_assert_held(ZR_RANK_CLASS);
 
-	r = span_acquire(pool, class->n_pages, &span_no);
-	if (r < 0)
-		return r;
+	if (span->n_avail > 0)
+		list = span->n_live > 0 ? ZR_SPAN_PARTIAL : ZR_SPAN_EMPTY;
+	if (list == span->list)
+		return;
 
-	span_set_up(&pool->spans[span_no], class, (unsigned int)(class - pool->classes));
-	partial_add_locked(pool, class, span_no);
-	return 0;
+	if (span->list != ZR_SPAN_UNLISTED)
+		list_remove(pool, class, span_no);
+	/* The fullest are to be filled first, so that the others can be emptied. */
+	if (list != ZR_SPAN_UNLISTED)
+		list_add(pool, class, span_no, list, was_full);
 }
 
-/* cells: the chain of free ones runs through their first two bytes */
+/* cells */
 
-static uint8_t *cell_at(const struct zr_pool *pool, uint32_t span_no, uint32_t cell_bytes,
-			uint32_t cell)
+/* Whoever tends the pool is to look at it. A post that is on its way already is enough. */
+static void wake(struct zr_pool *pool)
 {
-	return zr_arena_at(pool->arena, span_offset(span_no) + (uint64_t)cell * cell_bytes);
+	if (atomic_load_explicit(&pool->xtended, memory_order_relaxed) &&
+	    !atomic_exchange(&pool->xwoken, true))
+		zr_must(sem_post(&pool->wake));
 }
 
-static uint16_t cell_next(const uint8_t *at)
+void zr_pool_want(struct zr_pool *pool, const struct zr_class *class)
 {
-	uint16_t next;
+	const unsigned int class_no = (unsigned int)(class - pool->classes);
 
-	memcpy(&next, at, sizeof(next));
-	return next;
+	atomic_fetch_or_explicit(&pool->xwanted[class_no / 64], UINT64_C(1) << class_no % 64,
+				 memory_order_release);
+	wake(pool);
 }
 
-static void cell_chain(struct zr_span *span, uint8_t *at, uint16_t cell, uint32_t cell_bytes)
+static zr_position position_of(const struct zr_pool *pool, const struct zr_class *class,
+			       uint32_t span_no, uint32_t cell)
 {
-	if (ZR_PARANOID)
-		memset(at, ZR_POISON_FREED, cell_bytes);
-	memcpy(at, &span->free_head, sizeof(span->free_head));
-	span->free_head = cell;
-	++span->n_free;
+	return (zr_pool_span_offset(pool, span_no) + (uint64_t)cell * class->cell_bytes) /
+	       ZR_CELL_UNIT;
 }
 
-/* Check what the comment above struct zr_span promises. */
-static void span_validate_locked(const struct zr_pool *pool, uint32_t span_no)
+/* Return: false if the class has nothing to give. */
+static bool class_take(struct zr_pool *pool, struct zr_class *class, uint32_t n_bytes,
+		       zr_position *positionp)
 {
-	const struct zr_span *span = &pool->spans[span_no];
-	const struct zr_class *class = &pool->classes[span->class_no];
-	unsigned int n_chain = 0;
-	uint16_t cell;
+	uint32_t span_no, cell;
+	bool low;
 
-	ZR_ASSERT(span->in_use);
-	ZR_ASSERT(span->n_live > 0);
-	ZR_ASSERT(span->n_live + span->n_free == span->n_carved);
-	ZR_ASSERT(span->n_carved <= class->n_cells);
+	if (atomic_load_explicit(&class->xn_avail, memory_order_relaxed) == 0)
+		return false;
 
-	for (cell = span->free_head; cell != CELL_NONE;
-	     cell = cell_next(cell_at(pool, span_no, class->cell_bytes, cell))) {
-		ZR_ASSERT(cell < span->n_carved);
-		ZR_ASSERT(n_chain < span->n_free); /* a cycle stops here */
-		++n_chain;
+	{
+		ZR_GUARD(&class->lock);
+
+		span_no = class->first[ZR_SPAN_PARTIAL];
+		if (span_no == ZR_SPAN_NONE)
+			span_no = class->first[ZR_SPAN_EMPTY];
+		if (span_no == ZR_SPAN_NONE)
+			return false;
+
+		cell = zr_span_take(pool->spans[span_no]);
+		zr_pool_relist_locked(pool, class, span_no);
+		++class->n_live;
+		class->borrowed_bytes += class->cell_bytes - zr_pool_cell_bytes(n_bytes);
+		low = atomic_fetch_sub_explicit(&class->xn_avail, 1, memory_order_relaxed) - 1 <=
+		      atomic_load_explicit(&class->xlow, memory_order_relaxed);
 	}
-	ZR_ASSERT(n_chain == span->n_free);
+
+	*positionp = position_of(pool, class, span_no, cell);
+	if (ZR_PARANOID)
+		memset(zr_pool_at(pool, *positionp), ZR_POISON_FRESH, class->cell_bytes);
+	if (low)
+		zr_pool_want(pool, class);
+	return true;
+}
+
+/* The class itself, or one of the next @n_more larger ones. */
+static bool classes_take(struct zr_pool *pool, unsigned int class_no, unsigned int n_more,
+			 uint32_t n_bytes, zr_position *positionp)
+{
+	const unsigned int end = (unsigned int)zr_min(class_no + n_more + 1, ZR_POOL_CLASSES);
+
+	for (; class_no < end; ++class_no) {
+		if (class_take(pool, &pool->classes[class_no], n_bytes, positionp))
+			return true;
+	}
+	return false;
+}
+
+/* Where nobody tends the pool, whoever needs memory gets it. */
+static int grow_here(struct zr_pool *pool, struct zr_class *class)
+{
+	ZR_GUARD(&pool->grow);
+	return zr_pool_grow_class(pool, class);
+}
+
+/* What was refused some time ago may be there now: then it is asked for again. */
+static bool was_refused_lately(const struct zr_pool *pool)
+{
+	const int64_t refused_ns = atomic_load_explicit(&pool->xrefused_ns, memory_order_relaxed);
+
+	return refused_ns != 0 && zr_pool_now_ns() - refused_ns < REFUSED_NS;
 }
 
 int zr_pool_alloc(struct zr_pool *pool, uint32_t n_bytes, zr_position *positionp)
 {
-	struct zr_class *class = &pool->classes[class_no_of(n_bytes)];
-	struct zr_span *span;
-	uint32_t span_no;
-	uint16_t cell;
-	uint8_t *at;
-	int r;
+	const unsigned int class_no = zr_pool_class_of(n_bytes);
+	struct zr_class *class = &pool->classes[class_no];
+	const bool tended = atomic_load_explicit(&pool->xtended, memory_order_relaxed);
+	bool refused;
+
+	if (class_take(pool, class, n_bytes, positionp))
+		return 0;
+
+	if (!tended) {
+		while (grow_here(pool, class) == 0) {
+			if (class_take(pool, class, n_bytes, positionp))
+				return 0;
+		}
+	} else {
+		atomic_store(&class->xshort, true);
+		zr_pool_want(pool, class);
+		if (classes_take(pool, class_no, BORROW_CLASSES, n_bytes, positionp))
+			return 0;
+	}
+
+	/* Rather too large a cell than none, once memory has run out. */
+	refused = !tended || was_refused_lately(pool);
+	if (refused && classes_take(pool, class_no, ZR_POOL_CLASSES, n_bytes, positionp))
+		return 0;
+	return refused ? -ENOMEM : -EAGAIN;
+}
+
+/* Division by a constant of the class: exact below ZR_SPAN_BYTES, since the reciprocal is too large
+ * by less than cell_bytes / 2^32 and 2^20 * 2^12 is 2^32 (Granlund and Montgomery, 1994). */
+static uint32_t cell_at(const struct zr_class *class, uint32_t within)
+{
+	return (uint32_t)((uint64_t)within * class->reciprocal >> 32);
+}
+
+/* Return: is the span empty now? */
+static bool cell_give(struct zr_pool *pool, struct zr_class *class, uint32_t span_no, uint32_t cell,
+		      uint32_t n_bytes)
+{
+	struct zr_span *span = pool->spans[span_no];
 
 	ZR_GUARD(&class->lock);
 
-	if (class->partial == SPAN_NONE) {
-		r = class_grow_locked(pool, class);
-		if (r < 0)
-			return r;
-	}
-
-	span_no = class->partial;
-	span = &pool->spans[span_no];
-	if (span->free_head != CELL_NONE) {
-		cell = span->free_head;
-		at = cell_at(pool, span_no, class->cell_bytes, cell);
-		span->free_head = cell_next(at);
-		--span->n_free;
-	} else {
-		cell = span->n_carved++;
-		at = cell_at(pool, span_no, class->cell_bytes, cell);
-	}
-
-	++class->n_live;
-	if (++span->n_live == class->n_cells)
-		partial_remove_locked(pool, class, span_no);
-	if (ZR_PARANOID)
-		memset(at, ZR_POISON_FRESH, class->cell_bytes);
-
-	*positionp = (uint64_t)(at - pool->arena->base) / ZR_CELL_UNIT;
-	return 0;
-}
-
-/* Which cell is at @position? Return: false if none can be. */
-static bool cell_find(const struct zr_pool *pool, zr_position position,
-		      const struct zr_class *class, uint32_t *span_nop, uint32_t *cellp)
-{
-	const uint64_t offset = position * ZR_CELL_UNIT;
-	uint64_t span_no, within;
-
-	if (position > ZR_POSITION_MAX || offset < ZR_SPANS_OFFSET)
-		return false;
-
-	span_no = (offset - ZR_SPANS_OFFSET) / ZR_SPAN_BYTES;
-	within = (offset - ZR_SPANS_OFFSET) % ZR_SPAN_BYTES;
-	if (span_no >= pool->n_spans || within % class->cell_bytes != 0 ||
-	    within / class->cell_bytes >= class->n_cells)
-		return false;
-
-	*span_nop = (uint32_t)span_no;
-	*cellp = (uint32_t)(within / class->cell_bytes);
-	return true;
+	if (!zr_span_bit(span->shut, cell))
+		atomic_fetch_add_explicit(&class->xn_avail, 1, memory_order_relaxed);
+	zr_span_give(span, cell);
+	zr_pool_relist_locked(pool, class, span_no);
+	--class->n_live;
+	class->borrowed_bytes -= class->cell_bytes - zr_pool_cell_bytes(n_bytes);
+	return span->list == ZR_SPAN_EMPTY;
 }
 
 void zr_pool_free(struct zr_pool *pool, zr_position position, uint32_t n_bytes)
 {
-	const unsigned int class_no = class_no_of(n_bytes);
-	struct zr_class *class = &pool->classes[class_no];
-	uint32_t span_no = 0, cell = 0;
-	struct zr_span *span;
-	bool found;
+	const uint64_t at = position * ZR_CELL_UNIT - pool->spans_offset;
+	const uint32_t span_no = (uint32_t)(at >> ZR_SPAN_SHIFT);
+	struct zr_span *span = pool->spans[span_no];
+	struct zr_class *class = &pool->classes[span->class_no];
+	const uint32_t cell = cell_at(class, (uint32_t)(at & (ZR_SPAN_BYTES - 1)));
+
+	ZR_ASSERT(position == position_of(pool, class, span_no, cell));
+	ZR_ASSERT(n_bytes <= class->cell_bytes);
+	if (ZR_PARANOID)
+		memset(zr_pool_at(pool, position), ZR_POISON_FREED, class->cell_bytes);
+
+	if (cell_give(pool, class, span_no, cell, n_bytes))
+		wake(pool);
+}
+
+int zr_pool_alloc_again(struct zr_pool *pool, zr_position position, uint32_t n_bytes,
+			zr_position *positionp)
+{
+	const uint64_t at = position * ZR_CELL_UNIT - pool->spans_offset;
+	struct zr_class *class = zr_pool_class_at(pool, (uint32_t)(at >> ZR_SPAN_SHIFT));
+	struct zr_class *own = &pool->classes[zr_pool_class_of(n_bytes)];
+
+	/* What was borrowed goes back if it can. */
+	if (own != class && class_take(pool, own, n_bytes, positionp))
+		return 0;
+	return class_take(pool, class, n_bytes, positionp) ? 0 : -ENOSPC;
+}
+
+void zr_pool_open_cells(struct zr_pool *pool, uint32_t span_no, uint32_t from, uint32_t to)
+{
+	struct zr_class *class = zr_pool_class_at(pool, span_no);
+	struct zr_span *span = pool->spans[span_no];
+	uint32_t n_before;
 
 	ZR_GUARD(&class->lock);
 
-	found = cell_find(pool, position, class, &span_no, &cell);
-	ZR_ASSERT(found);
-	(void)found;
-	span = &pool->spans[span_no];
-	ZR_ASSERT(span->in_use && span->class_no == class_no && span->n_live > 0);
-	ZR_ASSERT(cell < span->n_carved);
+	n_before = span->n_avail;
+	zr_span_open(span, from, to);
+	atomic_fetch_add_explicit(&class->xn_avail, span->n_avail - n_before, memory_order_relaxed);
+	zr_pool_relist_locked(pool, class, span_no);
+}
 
-	if (span->n_live == class->n_cells)
-		partial_add_locked(pool, class, span_no);
-	cell_chain(span, zr_pool_at(pool, position), (uint16_t)cell, class->cell_bytes);
+void zr_pool_shut_cells_locked(struct zr_pool *pool, uint32_t span_no, uint32_t from, uint32_t to)
+{
+	struct zr_class *class = zr_pool_class_at(pool, span_no);
+	struct zr_span *span = pool->spans[span_no];
+	const uint32_t n_before = span->n_avail;
 
-	--class->n_live;
-	if (--span->n_live == 0) {
-		partial_remove_locked(pool, class, span_no);
-		span_release(pool, span_no);
-	}
+	zr_span_shut(span, from, to);
+	atomic_fetch_sub_explicit(&class->xn_avail, n_before - span->n_avail, memory_order_relaxed);
+	zr_pool_relist_locked(pool, class, span_no);
+}
+
+/* figures */
+
+static void class_account(struct zr_class *class, struct zr_pool_usage *usage)
+{
+	uint64_t avail_bytes, reserve_bytes;
+
+	ZR_GUARD(&class->lock);
+
+	avail_bytes = zr_class_avail_bytes(class);
+	reserve_bytes = zr_min(avail_bytes, atomic_load(&class->xahead_bytes));
+	usage->live_bytes += class->n_live * class->cell_bytes;
+	usage->borrowed_bytes += class->borrowed_bytes;
+	usage->reserve_bytes += reserve_bytes;
+	/* Whole pages beyond that are on their way back, and no pass could hasten it. */
+	if (!zr_class_is_of_pages(class))
+		usage->wasted_bytes += avail_bytes - reserve_bytes;
 }
 
 struct zr_pool_usage zr_pool_usage(struct zr_pool *pool)
 {
-	struct zr_pool_usage usage;
-	uint64_t live_bytes = 0;
+	const uint64_t n_spans = atomic_load(&pool->superblock->n_spans);
+	struct zr_pool_usage usage = { 0 };
 	unsigned int i;
 
-	for (i = 0; i < ZR_POOL_CLASSES; ++i) {
-		ZR_GUARD(&pool->classes[i].lock);
-		live_bytes += pool->classes[i].n_live * pool->classes[i].cell_bytes;
-	}
-
-	ZR_GUARD(&pool->spans_lock);
-	usage = pool->usage;
-	usage.live_bytes = live_bytes;
+	for (i = 0; i < ZR_POOL_CLASSES; ++i)
+		class_account(&pool->classes[i], &usage);
+	usage.span_bytes = atomic_load(&pool->xspan_bytes);
+	usage.table_bytes = zr_align_up(n_spans, pool->arena->grain_bytes);
 	return usage;
 }
 
-/* derivation */
-
-int zr_pool_derive_begin(struct zr_pool *pool)
+/* What the lists hold must be what the counts say. Return: how many spans are listed. */
+static uint32_t lists_validate(struct zr_pool *pool, struct zr_class *class)
 {
-	ZR_ASSERT(pool->n_fresh == 0 && !pool->derive_bitmap);
-
-	pool->derive_bitmap = sparse_new((size_t)pool->n_spans * BITMAP_BYTES);
-	return pool->derive_bitmap ? 0 : -ENOMEM;
-}
-
-int zr_pool_derive_mark(struct zr_pool *pool, zr_position position, uint32_t n_bytes)
-{
-	const unsigned int class_no = class_no_of(n_bytes);
-	struct zr_class *class = &pool->classes[class_no];
-	uint32_t span_no, cell;
-	struct zr_span *span;
-	uint8_t *byte, bit;
-
-	if (!cell_find(pool, position, class, &span_no, &cell))
-		return -EINVAL;
-
-	span = &pool->spans[span_no];
-	if (!span->in_use)
-		span_set_up(span, class, class_no);
-	else if (span->class_no != class_no)
-		return -EINVAL;
-
-	byte = &pool->derive_bitmap[(size_t)span_no * BITMAP_BYTES + cell / 8];
-	bit = (uint8_t)(1u << cell % 8);
-	if (*byte & bit)
-		return -EINVAL;
-
-	*byte |= bit;
-	++class->n_live;
-	++span->n_live;
-	if (cell >= span->n_carved)
-		span->n_carved = (uint16_t)(cell + 1);
-	if (span_no >= pool->n_fresh)
-		pool->n_fresh = span_no + 1;
-	return 0;
-}
-
-static void derive_span(struct zr_pool *pool, uint32_t span_no)
-{
-	struct zr_span *span = &pool->spans[span_no];
-	struct zr_class *class = &pool->classes[span->class_no];
-	const uint8_t *bitmap = &pool->derive_bitmap[(size_t)span_no * BITMAP_BYTES];
-	uint16_t cell;
-
-	for (cell = 0; cell < span->n_carved; ++cell) {
-		if (bitmap[cell / 8] & 1u << cell % 8)
-			continue;
-		cell_chain(span, cell_at(pool, span_no, class->cell_bytes, cell), cell,
-			   class->cell_bytes);
-	}
-
-	pool->usage.span_bytes += span->n_pages * ZR_PAGE_SIZE;
-	if (span->n_live < class->n_cells) {
-		ZR_GUARD(&class->lock);
-		partial_add_locked(pool, class, span_no);
-	}
-}
-
-/* Give back the memory of [start, end) that no span in use owns. */
-static void derive_punch(struct zr_pool *pool, uint64_t start, uint64_t end)
-{
-	while (start < end) {
-		const uint32_t span_no = (uint32_t)((start - ZR_SPANS_OFFSET) / ZR_SPAN_BYTES);
-		const struct zr_span *span = &pool->spans[span_no];
-		const uint64_t owned = span->in_use ? span->n_pages * ZR_PAGE_SIZE : 0;
-		const uint64_t from = zr_max(start, span_offset(span_no) + owned);
-		const uint64_t to = zr_min(end, span_offset(span_no) + ZR_SPAN_BYTES);
-
-		if (from < to)
-			zr_arena_punch(pool->arena, from, to - from);
-		start = to;
-	}
-}
-
-void zr_pool_derive_end(struct zr_pool *pool)
-{
-	uint64_t start, end = ZR_SPANS_OFFSET;
-	const uint64_t limit = span_offset(pool->n_spans);
-	uint32_t span_no;
-
-	while (end < limit && zr_arena_next_data(pool->arena, end, &start, &end) && start < limit)
-		derive_punch(pool, start, zr_min(end, limit));
-
-	for (span_no = pool->n_fresh; span_no-- > 0;) {
-		if (pool->spans[span_no].in_use) {
-			derive_span(pool, span_no);
-		} else {
-			ZR_GUARD(&pool->spans_lock);
-			span_give_number_locked(pool, span_no);
-		}
-	}
-
-	munmap(pool->derive_bitmap, (size_t)pool->n_spans * BITMAP_BYTES);
-	pool->derive_bitmap = NULL;
-}
-
-/* Return: how many spans have a cell to give. */
-static uint32_t partial_validate(struct zr_pool *pool, struct zr_class *class)
-{
-	uint32_t span_no, prev = SPAN_NONE, n_partial = 0;
+	uint32_t span_no, prev, n_listed = 0;
+	uint64_t n_avail = 0;
+	unsigned int list;
 
 	ZR_GUARD(&class->lock);
-	for (span_no = class->partial; span_no != SPAN_NONE; span_no = pool->spans[span_no].next) {
-		const struct zr_span *span = &pool->spans[span_no];
+	for (list = ZR_SPAN_PARTIAL; list < ZR_SPAN_LISTS; ++list) {
+		prev = ZR_SPAN_NONE;
+		for (span_no = class->first[list]; span_no != ZR_SPAN_NONE;
+		     span_no = pool->spans[span_no]->next) {
+			const struct zr_span *span = pool->spans[span_no];
 
-		ZR_ASSERT(span->prev == prev && span->n_live < class->n_cells);
-		ZR_ASSERT(span->class_no == (uint16_t)(class - pool->classes));
-		span_validate_locked(pool, span_no);
-		prev = span_no;
-		++n_partial;
+			ZR_ASSERT(span->prev == prev && span->list == list);
+			ZR_ASSERT(span->n_avail > 0);
+			ZR_ASSERT((span->n_live > 0) == (list == ZR_SPAN_PARTIAL));
+			ZR_ASSERT(&pool->classes[span->class_no] == class);
+			n_avail += span->n_avail;
+			prev = span_no;
+			++n_listed;
+		}
+		ZR_ASSERT(class->last[list] == prev);
 	}
-	return n_partial;
+	ZR_ASSERT(n_avail == atomic_load(&class->xn_avail));
+	return n_listed;
 }
 
 uint64_t zr_pool_validate(struct zr_pool *pool)
 {
-	uint64_t span_bytes = 0, live_bytes = 0;
-	uint32_t span_no, n_partial = 0;
+	const uint64_t n_spans = atomic_load(&pool->superblock->n_spans);
+	uint64_t span_bytes = 0, live_bytes = 0, borrowed_bytes = 0;
+	uint32_t span_no, n_listed = 0;
 	unsigned int i;
 
-	for (i = 0; i < ZR_POOL_CLASSES; ++i)
-		n_partial += partial_validate(pool, &pool->classes[i]);
-
-	for (span_no = 0; span_no < pool->n_fresh; ++span_no) {
-		const struct zr_span *span = &pool->spans[span_no];
-		const struct zr_class *class = &pool->classes[span->class_no];
-
-		if (!span->in_use)
-			continue;
-		span_validate_locked(pool, span_no);
-		span_bytes += span->n_pages * ZR_PAGE_SIZE;
-		live_bytes += (uint64_t)span->n_live * class->cell_bytes;
-		n_partial -= span->n_live < class->n_cells;
+	for (i = 0; i < ZR_POOL_CLASSES; ++i) {
+		n_listed += lists_validate(pool, &pool->classes[i]);
+		borrowed_bytes += pool->classes[i].borrowed_bytes;
 	}
-	ZR_ASSERT(span_bytes == pool->usage.span_bytes);
-	ZR_ASSERT(n_partial == 0);
-	return live_bytes;
+
+	for (span_no = 0; span_no < n_spans; ++span_no) {
+		const struct zr_span *span = pool->spans[span_no];
+		const struct zr_class *class;
+
+		ZR_ASSERT((pool->table[span_no] != 0) == (span != NULL));
+		if (!span)
+			continue;
+		ZR_ASSERT(pool->table[span_no] == span->class_no + 1);
+		class = &pool->classes[span->class_no];
+		zr_span_validate(span);
+		ZR_ASSERT(span->has_gap == (span->populated_bytes < ZR_SPAN_BYTES));
+		ZR_ASSERT((uint64_t)span->n_live * class->cell_bytes <= span->populated_bytes);
+		if (!zr_class_is_of_pages(class))
+			ZR_ASSERT((uint64_t)zr_span_top(span) * class->cell_bytes <=
+				  span->populated_bytes);
+		span_bytes += span->populated_bytes;
+		live_bytes += (uint64_t)span->n_live * class->cell_bytes;
+		n_listed -= span->list != ZR_SPAN_UNLISTED;
+	}
+	ZR_ASSERT(span_bytes == atomic_load(&pool->xspan_bytes));
+	ZR_ASSERT(n_listed == 0);
+	return live_bytes - borrowed_bytes;
 }

@@ -52,6 +52,11 @@ enum zr_slot_form {
 	ZR_SLOT_FORM_OBJECT = 2,   /* any other word */
 };
 
+/* A background change (move, recompress, write back) reads a slot and works without a lock. Would it
+ * publish if it found the same word again, it would lose a write that came back to the same cell
+ * meanwhile. So it sets this bit first, every new slot is without, and publishing wants it set. */
+#define ZR_SLOT_PENDING ((zr_slot)1 << 4)
+
 static inline enum zr_slot_kind zr_slot_kind(zr_slot slot)
 {
 	return (enum zr_slot_kind)(slot & 3);
@@ -119,6 +124,15 @@ static inline zr_position zr_slot_position(zr_slot slot)
 	if (zr_slot_kind(slot) == ZR_SLOT_KIND_OBJECT)
 		return slot >> 20 & ZR_POSITION_MAX;
 	return slot >> 8 & ZR_POSITION_MAX;
+}
+
+/* The same object at another place. */
+static inline zr_slot zr_slot_moved(zr_slot slot, zr_position position)
+{
+	const unsigned int shift = zr_slot_kind(slot) == ZR_SLOT_KIND_OBJECT ? 20 : 8;
+
+	ZR_ASSERT(zr_slot_bytes(slot) > 0 && position > 0 && position <= ZR_POSITION_MAX);
+	return (slot & ~ZR_SLOT_PENDING & ~((zr_slot)ZR_POSITION_MAX << shift)) | position << shift;
 }
 
 /* Could a store hold this word? Guards against garbage at attach. */

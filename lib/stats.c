@@ -117,6 +117,8 @@ static void say_total(FILE *text, struct zr_store *store, const struct totals *t
 	say_kib(text, "MemUsedTotal", totals->total_bytes);
 	say_kib(text, "StoreMemory", usage.memory_bytes);
 	say_kib(text, "Reserve", usage.reserve_bytes);
+	say_kib(text, "Fragmentation", usage.wasted_bytes);
+	say_count(text, "PagesCompacted", usage.pages_compacted);
 }
 
 int zr_stats_text(struct zr_store *store,

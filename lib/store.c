@@ -6,8 +6,12 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "compact.h"
+#include "upkeep.h"
+
 struct zr_store {
 	struct zr_engine engine;
+	struct zr_upkeep *upkeep;         /* NULL: none */
 	struct zr_superblock *superblock; /* in the store */
 
 	struct zr_rwlock dir;
@@ -32,6 +36,7 @@ static void superblock_write(struct zr_store *store)
 	superblock->store_bytes = store->engine.arena.size_bytes;
 	atomic_store(&superblock->next_id, 1);
 	atomic_store(&superblock->n_entries, 0);
+	atomic_store(&superblock->n_spans, 0);
 	superblock->magic = ZR_MAGIC;
 }
 
@@ -65,12 +70,11 @@ static int store_assemble(struct zr_store *store)
 {
 	int r;
 
-	r = zr_pool_init(&store->engine.pool, &store->engine.arena);
+	r = zr_engine_init(&store->engine);
 	if (r < 0)
 		return r;
 
 	zr_rwlock_init(&store->dir, ZR_RANK_DIR);
-	zr_stripes_init(&store->engine.stripes);
 	store->superblock = zr_arena_at(&store->engine.arena, 0);
 	return 0;
 }
@@ -106,18 +110,33 @@ struct zr_store *zr_store_free(struct zr_store *store)
 	if (!store)
 		return NULL;
 
+	zr_store_untend(store);
 	while ((disk = store->disks)) {
 		store->disks = disk->next;
 		zr_disk_free(disk);
 	}
 	if (store->superblock) {
-		zr_pool_deinit(&store->engine.pool);
-		zr_stripes_deinit(&store->engine.stripes);
+		zr_engine_deinit(&store->engine);
 		zr_rwlock_deinit(&store->dir);
 	}
 	zr_arena_deinit(&store->engine.arena);
 	free(store);
 	return NULL;
+}
+
+int zr_store_tend(struct zr_store *store)
+{
+	return store->upkeep ? 0 : zr_upkeep_new(&store->upkeep, &store->engine);
+}
+
+void zr_store_untend(struct zr_store *store)
+{
+	store->upkeep = zr_upkeep_free(store->upkeep);
+}
+
+uint64_t zr_store_compact(struct zr_store *store)
+{
+	return zr_compact(&store->engine);
 }
 
 int zr_store_fd(const struct zr_store *store)
@@ -443,7 +462,7 @@ static void directory_trim(struct zr_store *store)
 	const uint64_t end = ZR_DIRECTORY_START +
 			     atomic_load(&store->superblock->n_entries) * ZR_ENTRY_BYTES;
 
-	zr_arena_punch(&store->engine.arena, end, ZR_SPANS_OFFSET - end);
+	zr_arena_punch(&store->engine.arena, end, ZR_SPAN_TABLE - end);
 }
 
 /* First all that is referred to, of all disks; only then may anything be freed or allocated. */
@@ -454,6 +473,8 @@ static int store_derive(struct zr_store *store)
 	int r;
 
 	r = zr_pool_derive_begin(&store->engine.pool);
+	if (r == -EINVAL)
+		return -EUCLEAN;
 	for (entry_no = 0; r == 0 && entry_no < n_entries; ++entry_no)
 		r = disk_attach(store, entry_no);
 	if (r < 0)
@@ -522,6 +543,9 @@ void zr_store_usage(struct zr_store *store, struct zr_store_usage *usage)
 	usage->memory_bytes = zr_arena_memory(&store->engine.arena);
 	usage->reserve_bytes = pool.reserve_bytes;
 	usage->span_bytes = pool.span_bytes;
+	usage->wasted_bytes = pool.wasted_bytes;
+	usage->span_table_bytes = pool.table_bytes;
+	usage->pages_compacted = atomic_load(&store->superblock->pages_compacted);
 	usage->n_disks = 0;
 
 	ZR_GUARD_SHARED(&store->dir);
@@ -543,10 +567,10 @@ void zr_store_validate(struct zr_store *store)
 	}
 
 	/* Every cell is some slot's or some tree's: else it was leaked. */
-	ZR_ASSERT(live_bytes == used_bytes && live_bytes == pool.live_bytes);
+	ZR_ASSERT(live_bytes == used_bytes && live_bytes == pool.live_bytes - pool.borrowed_bytes);
 
 	/* Nothing is populated that is not accounted for. */
 	ZR_ASSERT(zr_arena_memory(&store->engine.arena) ==
-		  ZR_DIRECTORY_START + n_entries * ZR_ENTRY_BYTES + pool.span_bytes +
-			  pool.reserve_bytes);
+		  ZR_DIRECTORY_START + n_entries * ZR_ENTRY_BYTES + pool.table_bytes +
+			  pool.span_bytes);
 }

@@ -38,6 +38,15 @@ static inline void zr_store_freep(struct zr_store **storep)
 
 int zr_store_fd(const struct zr_store *store);
 
+/* From now on a thread of the store's own populates memory ahead of need, and gives back what is
+ * free, until it is told to end or the store is freed. Without it whoever writes does the one, and nobody the other.
+ * Return: 0, -EAGAIN or -ENOMEM. */
+int zr_store_tend(struct zr_store *store);
+void zr_store_untend(struct zr_store *store);
+
+/* Give back all that can be, now. Return: bytes. */
+uint64_t zr_store_compact(struct zr_store *store);
+
 /* A new disk as specified, pinned in *diskp.
  * Return: also -EINVAL for attributes that cannot be, -EEXIST for a name that is taken, -ENOSPC
  * when there are ZR_DISKS_MAX, what zr_disk_set_disksize() says. */
@@ -62,11 +71,14 @@ int zr_store_rename(struct zr_store *store, struct zr_disk *disk, const char *na
 
 struct zr_disk *zr_disk_unpin(struct zr_store *store, struct zr_disk *disk);
 
-/* Memory, in bytes. memory = superblock and directory + spans + reserve */
+/* Memory, in bytes. memory = superblock and directory + span table + spans */
 struct zr_store_usage {
-	uint64_t memory_bytes;  /* all that the memfd holds */
-	uint64_t reserve_bytes; /* free, and populated ahead of need */
+	uint64_t memory_bytes; /* all that the memfd holds */
+	uint64_t span_table_bytes;
 	uint64_t span_bytes;
+	uint64_t reserve_bytes;   /* of the spans: free, and populated ahead of need */
+	uint64_t wasted_bytes;    /* of the spans: free beyond that */
+	uint64_t pages_compacted; /* given back by moving objects, ever */
 	uint64_t n_disks;
 };
 

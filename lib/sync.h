@@ -13,13 +13,19 @@
  *   DIR      store->dir         which disks there are                  waiting for a DISK
  *   DISK     disk->shape        size, attributes, inner nodes:         page operations
  *                               shared to use, exclusive to change
+ *   COMPACT  compaction->lock   the pass: where it is                  one step: a leaf, a span
+ *   LIST     compaction->list   whose pages there are                  nothing
+ *   CHANGE   engine->changes    pages that hash to it, against          codec, memcpy
+ *                               another change in the background
  *   STRIPE   engine->stripes    slots of the pages that hash to it;    codec, memcpy
  *                               shared also keeps their cells alive
  *   TREE     slots->tree        links from node to node                allocation of a node
- *   CLASS    pool class->lock   one size class: spans, free cells      ARENA
- *   ARENA    pool->spans_lock   free and reserve spans                 madvise(2), fallocate(2)
+ *   GROW     pool->grow         which spans there are, what memory     madvise(2), fallocate(2)
+ *                               they have; not taken by who serves
+ *   CLASS    pool class->lock   the cells of one class                 finding a bit
  *
- * No lock: counters (relaxed atomics), workspaces (owned by a thread).
+ * No lock: counters (relaxed atomics), workspaces (owned by a thread). pool->wait_lock has no rank:
+ * who waits for memory holds nothing, and who brings it takes nothing else under it.
  * No lock is held across a reply to the kernel or a log line.
  *
  * Ownership: locks are embedded in what they protect, in private memory; they die with the worker.
@@ -36,10 +42,13 @@
 enum zr_rank {
 	ZR_RANK_DIR,
 	ZR_RANK_DISK,
+	ZR_RANK_COMPACT,
+	ZR_RANK_LIST,
+	ZR_RANK_CHANGE,
 	ZR_RANK_STRIPE,
 	ZR_RANK_TREE,
+	ZR_RANK_GROW,
 	ZR_RANK_CLASS,
-	ZR_RANK_ARENA,
 };
 
 struct zr_mutex {
@@ -71,6 +80,11 @@ static inline void zr_assert_held(enum zr_rank rank)
 {
 	ZR_ASSERT(zr_ranks_held & (1u << rank));
 }
+
+static inline void zr_assert_none_held(void)
+{
+	ZR_ASSERT(zr_ranks_held == 0);
+}
 #else
 static inline void zr_rank_enter(enum zr_rank rank)
 {
@@ -85,6 +99,10 @@ static inline void zr_rank_leave(enum zr_rank rank)
 static inline void zr_assert_held(enum zr_rank rank)
 {
 	(void)rank;
+}
+
+static inline void zr_assert_none_held(void)
+{
 }
 #endif
 

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/types.h>
+#include <time.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -13,15 +15,66 @@
 /* Named by the linker, not by us. */
 int __real_madvise(void *address, size_t n_bytes, int advice);
 int __wrap_madvise(void *address, size_t n_bytes, int advice);
+int __real_fallocate64(int fd, int mode, off_t offset, off_t n_bytes);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t n_bytes);
 
-unsigned int faults_countdown;
-int faults_errno = ENOMEM;
+_Atomic unsigned int faults_countdown, faults_delay_ms, faults_n_populated, faults_n_refused;
+_Atomic bool faults_all;
+_Atomic int faults_errno = ENOMEM;
+_Thread_local unsigned int faults_n_own;
+
+static bool is_refused(void)
+{
+	unsigned int left = atomic_load(&faults_countdown);
+
+	if (atomic_load(&faults_all))
+		return true;
+	while (left > 0 && !atomic_compare_exchange_weak(&faults_countdown, &left, left - 1))
+		;
+	return left == 1;
+}
 
 int __wrap_madvise(void *address, size_t n_bytes, int advice)
 {
-	if (advice == MADV_POPULATE_WRITE && faults_countdown > 0 && --faults_countdown == 0) {
-		errno = faults_errno;
+	const unsigned int delay_ms = atomic_load(&faults_delay_ms);
+	const struct timespec delay = { delay_ms / 1000, delay_ms % 1000 * 1000000L };
+
+	if (advice != MADV_POPULATE_WRITE)
+		return __real_madvise(address, n_bytes, advice);
+
+	++faults_n_own;
+	atomic_fetch_add(&faults_n_populated, 1);
+	if (delay_ms > 0)
+		nanosleep(&delay, NULL);
+	if (is_refused()) {
+		atomic_fetch_add(&faults_n_refused, 1);
+		errno = atomic_load(&faults_errno);
 		return -1;
 	}
 	return __real_madvise(address, n_bytes, advice);
+}
+
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t n_bytes)
+{
+	++faults_n_own;
+	return __real_fallocate64(fd, mode, offset, n_bytes);
+}
+
+unsigned int faults_drain(struct zr_pool *pool, zr_position *taken, unsigned int n_most)
+{
+	unsigned int n_taken = 0;
+	zr_position position;
+
+	/* Once memory is refused, any cell will do. */
+	atomic_store(&faults_all, true);
+	while (n_taken < n_most && zr_pool_alloc(pool, 1, &position) == 0)
+		taken[n_taken++] = position;
+	atomic_store(&faults_all, false);
+	return n_taken;
+}
+
+void faults_undrain(struct zr_pool *pool, const zr_position *taken, unsigned int n_taken)
+{
+	while (n_taken > 0)
+		zr_pool_free(pool, taken[--n_taken], 1);
 }

@@ -16,8 +16,8 @@
 
 #define MIB(n) ((uint64_t)(n) << 20)
 
-/* The least an arena takes. */
-#define RIG_STORE_BYTES MIB(64)
+/* Offsets cost nothing, and every class wants a span of its own. */
+#define RIG_STORE_BYTES MIB(1024)
 
 struct rig {
 	struct zr_store *store;
@@ -30,7 +30,7 @@ static inline void rig_init(struct rig *rig)
 	CHECK(zr_ctx_new(&rig->ctx) == 0);
 }
 
-/* memory = superblock and directory + spans + reserve, at every debug level. */
+/* memory = superblock and directory + span table + spans, at every debug level. */
 static inline void rig_validate(struct zr_store *store)
 {
 	struct zr_superblock superblock;
@@ -41,7 +41,7 @@ static inline void rig_validate(struct zr_store *store)
 	zr_store_usage(store, &usage);
 	CHECK(usage.memory_bytes == ZR_DIRECTORY_START +
 					    atomic_load(&superblock.n_entries) * ZR_ENTRY_BYTES +
-					    usage.span_bytes + usage.reserve_bytes);
+					    usage.span_table_bytes + usage.span_bytes);
 }
 
 /* A pinned disk with the defaults. */
@@ -78,6 +78,8 @@ static inline void rig_empty(struct rig *rig)
 		zr_store_remove(rig->store, disk);
 		zr_disk_unpin(rig->store, disk);
 	}
+	rig_validate(rig->store);
+	zr_store_compact(rig->store);
 	rig_validate(rig->store);
 	zr_store_usage(rig->store, &usage);
 	CHECK(usage.n_disks == 0);

@@ -24,8 +24,10 @@
 /* How long requests may take to end once the mount is gone. */
 #define DRAIN_MS 2000
 
-/* Spans own 32 KiB of offsets for 4 KiB of memory at the least. */
-#define OFFSETS_PER_MEMORY 8
+/* Spans own their offsets whole, but one of each class has memory in part; and what discards leave
+ * of spans of whole pages may be little. */
+#define OFFSETS_PER_MEMORY 4
+#define OFFSETS_MORE       (UINT64_C(1) << 30)
 
 _Static_assert(CONFIG_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can be started");
 
@@ -50,7 +52,8 @@ static uint64_t offsets_wanted(void)
 
 	if (sysinfo(&info) < 0)
 		return 0;
-	return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit * OFFSETS_PER_MEMORY;
+	return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit * OFFSETS_PER_MEMORY +
+	       OFFSETS_MORE;
 }
 
 static int disk_add(struct zr_store *store, struct zr_ctx *ctx, const struct zr_disk_spec *spec)
@@ -306,7 +309,9 @@ static int worker_start(struct worker *worker, const struct config *config)
 	if (r < 0)
 		return r;
 
-	r = fs_init(&worker->fs, worker->store, &config->defaults);
+	r = zr_store_tend(worker->store);
+	if (r == 0)
+		r = fs_init(&worker->fs, worker->store, &config->defaults);
 	if (r == 0)
 		r = channel_start(&worker->channel, worker->session, threads_wanted(config));
 	if (r < 0) {

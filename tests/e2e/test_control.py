@@ -15,7 +15,7 @@ from zramfs import GIB, KIB, MIB
 
 MODES = {
     "disksize": 0o644, "initstate": 0o444, "reset": 0o200, "comp_algorithm": 0o644,
-    "algorithm_params": 0o200, "mem_limit": 0o644, "mm_stat": 0o444, "io_stat": 0o444,
+    "algorithm_params": 0o200, "compact": 0o200, "mem_limit": 0o644, "mm_stat": 0o444, "io_stat": 0o444,
 }
 
 MM_STAT = re.compile(r" *\d+( +\d+){8}\n")

@@ -126,6 +126,57 @@ static void test_fill_objects_come_back(void)
 	}
 }
 
+/* The same object elsewhere: whatever else the slot says stays, but no change is pending then. */
+static void check_moved(zr_slot slot, zr_position position)
+{
+	const zr_slot moved = zr_slot_moved(slot, position);
+
+	CHECK(zr_slot_position(moved) == position);
+	CHECK(zr_slot_bytes(moved) == zr_slot_bytes(slot));
+	CHECK(zr_slot_kind(moved) == zr_slot_kind(slot));
+	CHECK((moved >> 5 & 7) == (slot >> 5 & 7)); /* codec, or form */
+	CHECK((moved >> 2 & 3) == (slot >> 2 & 3)); /* idle, incompressible */
+	CHECK(!(moved & ZR_SLOT_PENDING));
+	CHECK(zr_slot_is_sound(moved));
+	CHECK(zr_slot_moved(moved, zr_slot_position(slot)) == (slot & ~ZR_SLOT_PENDING));
+}
+
+static void test_moved_slots_say_the_same(void)
+{
+	static const zr_position edges[] = { 1, 2, ZR_POSITION_MAX / 2, ZR_POSITION_MAX };
+	struct rng rng = rng_init("test-slot");
+	unsigned int i, j;
+
+	for (i = 0; i < 100000; ++i) {
+		const zr_position from = 1 + rng_below(&rng, ZR_POSITION_MAX);
+		const zr_slot marks = rng_below(&rng, 8) << 2;
+
+		for (j = 0; j < ZR_ARRAY_SIZE(edges); ++j) {
+			check_moved(zr_slot_object(from,
+						   1 + (uint32_t)rng_below(&rng, ZR_PAGE_SIZE),
+						   (unsigned int)rng_below(&rng, 8)) |
+					    marks,
+				    edges[j]);
+			check_moved(zr_slot_same_object(from) | marks, edges[j]);
+		}
+	}
+}
+
+/* The bit changes nothing of what the slot says. */
+static void test_pending_is_a_mark_only(void)
+{
+	const zr_slot object = zr_slot_object(77, 1234, 5), fill = zr_slot_same_object(77);
+
+	CHECK(ZR_SLOT_PENDING == 1u << 4);
+	CHECK(!(object & ZR_SLOT_PENDING) && !(fill & ZR_SLOT_PENDING));
+	CHECK(zr_slot_position(object | ZR_SLOT_PENDING) == 77);
+	CHECK(zr_slot_bytes(object | ZR_SLOT_PENDING) == 1234);
+	CHECK(zr_slot_codec(object | ZR_SLOT_PENDING) == 5);
+	CHECK(zr_slot_position(fill | ZR_SLOT_PENDING) == 77);
+	CHECK(zr_slot_is_sound(object | ZR_SLOT_PENDING));
+	CHECK(!zr_slot_is_sound(ZR_SLOT_PENDING)); /* a hole has no marks */
+}
+
 static void test_hole_is_zero_and_empty(void)
 {
 	CHECK(zr_slot_kind(ZR_SLOT_HOLE) == ZR_SLOT_KIND_HOLE);
@@ -162,6 +213,8 @@ int main(void)
 	RUN(test_words_of_every_length);
 	RUN(test_objects_come_back);
 	RUN(test_fill_objects_come_back);
+	RUN(test_moved_slots_say_the_same);
+	RUN(test_pending_is_a_mark_only);
 	RUN(test_hole_is_zero_and_empty);
 	RUN(test_garbage_is_not_sound);
 	return 0;

@@ -49,6 +49,7 @@ static void set_up(void)
 	CHECK(zr_arena_create(&arena, UINT64_C(64) << 20) == 0);
 	memset(&pool, 0, sizeof(pool));
 	CHECK(zr_pool_init(&pool, &arena) == 0);
+	CHECK(zr_arena_populate(&arena, 0, ZR_DIRECTORY_START) == 0); /* the superblock */
 	atomic_store(&root, 0);
 	zr_slots_init(&slots, &pool, &root);
 }
@@ -64,6 +65,7 @@ static uint64_t n_nodes(void)
 static void tear_down(void)
 {
 	CHECK(n_nodes() == 0);
+	zr_pool_trim(&pool, 0);
 	CHECK(zr_pool_usage(&pool).span_bytes == 0);
 	zr_slots_deinit(&slots);
 	zr_pool_deinit(&pool);
@@ -133,7 +135,7 @@ static void test_empty_tree(void)
 	CHECK(zr_slots_unhook_all(&slots) == 0);
 	zr_slots_retire(&slots, 0, ignore, &n_retired);
 	CHECK(n_retired == 0);
-	CHECK(zr_arena_memory(&arena) == 0); /* reading allocates nothing */
+	CHECK(zr_arena_memory(&arena) == ZR_DIRECTORY_START); /* reading allocates nothing */
 	tear_down();
 }
 
@@ -339,40 +341,32 @@ static void test_walk_sees_all_and_stops_when_told(void)
 	tear_down();
 }
 
-/* Leave @n_cells cells of whole pages that can be had with no new memory. */
-static unsigned int leave_cells(unsigned int n_cells, zr_position *taken)
-{
-	uint64_t span_bytes = 0;
-	unsigned int n_taken = 0;
-
-	while (zr_pool_usage(&pool).span_bytes == span_bytes)
-		CHECK(zr_pool_alloc(&pool, ZR_PAGE_SIZE, &taken[n_taken++]) == 0);
-	while (n_taken < ZR_SPAN_BYTES / ZR_PAGE_SIZE - n_cells)
-		CHECK(zr_pool_alloc(&pool, ZR_PAGE_SIZE, &taken[n_taken++]) == 0);
-	return n_taken;
-}
-
 /* A path of four nodes, refused at each of them: nothing is linked and nothing leaks. */
 static void test_refused_nodes_change_nothing(void)
 {
-	zr_position taken[ZR_SPAN_BYTES / ZR_PAGE_SIZE];
+	zr_position taken[64];
 	unsigned int n_cells, n_taken;
 	_Atomic zr_slot *slotp;
 
 	for (n_cells = 0; n_cells < 4; ++n_cells) {
 		set_up();
-		n_taken = leave_cells(n_cells, taken);
+		put(0); /* so that there are cells of whole pages */
+		n_taken = faults_drain(&pool, taken, ZR_ARRAY_SIZE(taken));
+		drop_all();
+		CHECK(zr_pool_usage(&pool).span_bytes >= 4 * ZR_PAGE_SIZE);
+
+		/* Four cells are free; all but @n_cells of them are taken. */
+		n_taken += faults_drain(&pool, taken + n_taken, 4 - n_cells);
 		slotp = NULL;
 		faults_countdown = 1;
 		CHECK(zr_slots_make(&slots, LAST_PAGE, &slotp) == -ENOMEM);
 		CHECK(faults_countdown == 0);
 		CHECK(slotp == NULL && root == 0 && slots.xn_nodes == 0);
-		CHECK(zr_pool_validate(&pool) == n_taken * ZR_PAGE_SIZE);
+		CHECK(zr_pool_validate(&pool) == n_taken * ZR_CELL_UNIT);
 
 		CHECK(zr_slots_make(&slots, LAST_PAGE, &slotp) == 4);
 		drop_all();
-		while (n_taken > 0)
-			zr_pool_free(&pool, taken[--n_taken], ZR_PAGE_SIZE);
+		faults_undrain(&pool, taken, n_taken);
 		tear_down();
 	}
 }

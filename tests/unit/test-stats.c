@@ -148,6 +148,43 @@ static void test_figures_agree(void)
 	rig_deinit(&rig);
 }
 
+/* What the pool keeps, what is free in it beyond that, and what moving objects gave back. */
+static void test_the_pool_is_told_of(void)
+{
+	struct rng rng = rng_init("test-stats");
+	struct zr_store_usage usage;
+	uint8_t page[ZR_PAGE_SIZE];
+	struct zr_disk *disk;
+	uint64_t page_no;
+
+	rig_init(&rig);
+	disk = rig_add(&rig, "disk0", 0);
+	for (page_no = 0; page_no < 4000; ++page_no) {
+		stamp_make(page, sizeof(page), rng_next(&rng) | 5);
+		disk_put(&rig, disk, page_no * ZR_PAGE_SIZE, page, sizeof(page));
+	}
+	for (page_no = 0; page_no < 4000; page_no += 2)
+		CHECK(zr_disk_punch(disk, rig.ctx, page_no * ZR_PAGE_SIZE, ZR_PAGE_SIZE) == 0);
+	render();
+	zr_store_usage(rig.store, &usage);
+	CHECK(value("total", "Reserve") == kib(usage.reserve_bytes));
+	CHECK(value("total", "Fragmentation") == kib(usage.wasted_bytes));
+	CHECK(value("total", "Fragmentation") + value("total", "Reserve") > 1000);
+	CHECK(value("total", "PagesCompacted") == 0);
+
+	zr_store_compact(rig.store);
+	render();
+	zr_store_usage(rig.store, &usage);
+	CHECK(value("total", "Reserve") == kib(usage.reserve_bytes));
+	CHECK(value("total", "Fragmentation") == kib(usage.wasted_bytes));
+	CHECK(value("total", "Fragmentation") < 64);
+	CHECK(value("total", "PagesCompacted") == usage.pages_compacted);
+	CHECK(value("total", "PagesCompacted") > 0);
+	CHECK(value("total", "StoreMemory") >= value("total", "MemUsedTotal"));
+	zr_disk_unpin(rig.store, disk);
+	rig_deinit(&rig);
+}
+
 /* By id, which is by age, and the total is the sum. */
 static void test_all_disks_and_their_sum(void)
 {
@@ -191,6 +228,7 @@ int main(void)
 	RUN(test_keys_and_order);
 	RUN(test_no_disks);
 	RUN(test_figures_agree);
+	RUN(test_the_pool_is_told_of);
 	RUN(test_all_disks_and_their_sum);
 	RUN(test_nobody_knows_handles);
 	free(text);

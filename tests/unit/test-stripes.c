@@ -158,17 +158,43 @@ static void test_turns_are_taken(void)
 
 /* ranks */
 
-static struct zr_mutex low, high, same;
+static struct zr_mutex low, high, same, pass, grow;
 static struct zr_rwlock shape;
 
 static void in_order(void)
 {
+	zr_assert_none_held();
 	ZR_GUARD_SHARED(&shape);
+	ZR_GUARD(&pass);
 	ZR_GUARD_SHARED(zr_stripe_of(&stripes, 1, 1));
 	ZR_GUARD(&low);
+	ZR_GUARD(&grow);
 	ZR_GUARD(&high);
 	zr_assert_held(ZR_RANK_DISK);
-	zr_assert_held(ZR_RANK_ARENA);
+	zr_assert_held(ZR_RANK_COMPACT);
+	zr_assert_held(ZR_RANK_STRIPE);
+	zr_assert_held(ZR_RANK_TREE);
+	zr_assert_held(ZR_RANK_GROW);
+	zr_assert_held(ZR_RANK_CLASS);
+}
+
+/* Who serves a page must not begin a step of a pass; who has a class must not get it memory. */
+static void pass_within_a_page(void)
+{
+	ZR_GUARD_SHARED(zr_stripe_of(&stripes, 1, 1));
+	ZR_GUARD(&pass);
+}
+
+static void memory_within_a_class(void)
+{
+	ZR_GUARD(&high);
+	ZR_GUARD(&grow);
+}
+
+static void waiting_with_a_lock(void)
+{
+	ZR_GUARD_SHARED(&shape);
+	zr_assert_none_held();
 }
 
 static void upwards(void)
@@ -230,7 +256,9 @@ static void test_wrong_orders_are_caught(void)
 {
 	zr_mutex_init(&low, ZR_RANK_TREE);
 	zr_mutex_init(&same, ZR_RANK_TREE);
-	zr_mutex_init(&high, ZR_RANK_ARENA);
+	zr_mutex_init(&high, ZR_RANK_CLASS);
+	zr_mutex_init(&pass, ZR_RANK_COMPACT);
+	zr_mutex_init(&grow, ZR_RANK_GROW);
 	zr_rwlock_init(&shape, ZR_RANK_DISK);
 
 	CHECK(!is_fatal(in_order));
@@ -241,11 +269,16 @@ static void test_wrong_orders_are_caught(void)
 		CHECK(is_fatal(leaf_within_a_page));
 		CHECK(is_fatal(not_held));
 		CHECK(is_fatal(shape_within_a_page));
+		CHECK(is_fatal(pass_within_a_page));
+		CHECK(is_fatal(memory_within_a_class));
+		CHECK(is_fatal(waiting_with_a_lock));
 	}
 
 	zr_mutex_deinit(&low);
 	zr_mutex_deinit(&same);
 	zr_mutex_deinit(&high);
+	zr_mutex_deinit(&pass);
+	zr_mutex_deinit(&grow);
 	zr_rwlock_deinit(&shape);
 }
 

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * What is set of a disk, and its figures
+ */
+
+#include "disk.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "disk-parts.h"
+
+/* attributes: two copies and a word that says which is valid */
+
+const struct zr_attrs *zr_disk_attrs_valid(const struct zr_disk *disk)
+{
+	return &disk->entry->attrs[atomic_load(&disk->entry->valid) & 1];
+}
+
+/* Write the other copy, flip the word. The caller holds the shape exclusive. */
+static void attrs_publish_locked(struct zr_disk *disk, const struct zr_attrs *attrs)
+{
+	const uint64_t valid = atomic_load(&disk->entry->valid);
+
+	zr_assert_held(ZR_RANK_DISK);
+
+	disk->entry->attrs[~valid & 1] = *attrs;
+	atomic_store(&disk->entry->valid, valid + 1);
+	atomic_store(&disk->pages.xlimit_bytes, attrs->mem_limit_bytes);
+}
+
+/* The same with other codecs, on an empty disk: readers look at them without the shape, but only
+ * for a slot that is no hole. */
+static void codecs_publish_locked(struct zr_disk *disk, const struct zr_attrs *attrs)
+{
+	attrs_publish_locked(disk, attrs);
+	memcpy(disk->pages.codecs, attrs->codecs, sizeof(attrs->codecs));
+}
+
+/* attributes */
+
+void zr_disk_attrs(struct zr_disk *disk, struct zr_attrs *attrs)
+{
+	ZR_GUARD_SHARED(&disk->shape);
+	*attrs = *zr_disk_attrs_valid(disk);
+}
+
+int zr_disk_set_mem_limit(struct zr_disk *disk, uint64_t limit_bytes)
+{
+	struct zr_attrs attrs;
+
+	ZR_GUARD_EXCLUSIVE(&disk->shape);
+
+	if (disk->removed)
+		return -ESTALE;
+	attrs = *zr_disk_attrs_valid(disk);
+	attrs.mem_limit_bytes = limit_bytes;
+	attrs_publish_locked(disk, &attrs);
+	return 0;
+}
+
+int zr_disk_set_codec(struct zr_disk *disk, const struct zr_codec_params *params)
+{
+	struct zr_attrs attrs;
+	int r;
+
+	r = zr_codec_check(params);
+	if (r < 0)
+		return r;
+
+	ZR_GUARD_EXCLUSIVE(&disk->shape);
+
+	if (disk->removed)
+		return -ESTALE;
+	/* What a codec number means must not change while a slot uses it. */
+	if (zr_disk_size(disk) != 0)
+		return -EBUSY;
+	attrs = *zr_disk_attrs_valid(disk);
+	attrs.codecs[0] = *params;
+	codecs_publish_locked(disk, &attrs);
+	return 0;
+}
+
+static bool is_same_codec(const struct zr_codec_params *a, const struct zr_codec_params *b)
+{
+	return a->algorithm == b->algorithm && a->level == b->level;
+}
+
+int zr_disk_codec_find(const struct zr_disk *disk, const struct zr_codec_params *params)
+{
+	unsigned int i;
+
+	zr_assert_held(ZR_RANK_DISK);
+
+	for (i = 0; i < ZR_CODEC_NUMBERS; ++i) {
+		if (is_same_codec(&disk->pages.codecs[i], params))
+			return (int)i;
+	}
+	return -EINVAL;
+}
+
+/* A number that no slot uses. 0 is the disk's own codec. Return: -ENOSPC if there is none. */
+static int codec_number_unused_locked(const struct zr_disk *disk)
+{
+	unsigned int i;
+
+	zr_assert_held(ZR_RANK_DISK);
+
+	for (i = 1; i < ZR_CODEC_NUMBERS; ++i) {
+		if (atomic_load(&disk->pages.xgauges[ZR_GAUGE_CODEC + i]) == 0)
+			return (int)i;
+	}
+	return -ENOSPC;
+}
+
+int zr_disk_codec_number(struct zr_disk *disk, const struct zr_codec_params *params)
+{
+	struct zr_attrs attrs;
+	int r;
+
+	r = zr_codec_check(params);
+	if (r < 0)
+		return r;
+
+	/* Exclusive: nobody is compressing with a number that no slot uses yet. */
+	ZR_GUARD_EXCLUSIVE(&disk->shape);
+
+	if (disk->removed)
+		return -ESTALE;
+	r = zr_disk_codec_find(disk, params);
+	if (r >= 0)
+		return r;
+	r = codec_number_unused_locked(disk);
+	if (r < 0)
+		return r;
+	attrs = *zr_disk_attrs_valid(disk);
+	attrs.codecs[r] = *params;
+	attrs_publish_locked(disk, &attrs);
+	disk->pages.codecs[r] = *params;
+	return r;
+}
+
+int zr_disk_set_owner(struct zr_disk *disk, uint32_t mode, uint32_t uid, uint32_t gid)
+{
+	struct zr_attrs attrs;
+
+	ZR_GUARD_EXCLUSIVE(&disk->shape);
+
+	if (disk->removed)
+		return -ESTALE;
+	attrs = *zr_disk_attrs_valid(disk);
+	attrs.mode = mode;
+	attrs.uid = uid;
+	attrs.gid = gid;
+	attrs_publish_locked(disk, &attrs);
+	atomic_store(&disk->entry->ctime_ns, zr_disk_now_ns());
+	return 0;
+}
+
+int zr_disk_set_name(struct zr_disk *disk, const char *name, uint64_t replaces_id)
+{
+	struct zr_attrs attrs;
+
+	ZR_GUARD_EXCLUSIVE(&disk->shape);
+
+	if (disk->removed)
+		return -ESTALE;
+	attrs = *zr_disk_attrs_valid(disk);
+	memset(attrs.name, 0, sizeof(attrs.name));
+	memcpy(attrs.name, name, strlen(name));
+	attrs.replaces_id = replaces_id;
+	attrs_publish_locked(disk, &attrs);
+	memcpy(disk->name, attrs.name, sizeof(disk->name));
+	atomic_store(&disk->entry->ctime_ns, zr_disk_now_ns());
+	return 0;
+}
+
+static void counters_clear(struct zr_counters *counters)
+{
+	atomic_store(&counters->num_reads, 0);
+	atomic_store(&counters->num_writes, 0);
+	atomic_store(&counters->failed_reads, 0);
+	atomic_store(&counters->failed_writes, 0);
+	atomic_store(&counters->invalid_io, 0);
+	atomic_store(&counters->notify_free, 0);
+	atomic_store(&counters->huge_pages_since, 0);
+	atomic_store(&counters->undecodable_pages, 0);
+	atomic_store(&counters->mem_used_max_bytes, 0);
+}
+
+int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults)
+{
+	struct zr_attrs attrs = *defaults;
+
+	ZR_GUARD_EXCLUSIVE(&disk->shape);
+
+	if (disk->removed)
+		return -ESTALE;
+
+	memcpy(attrs.name, zr_disk_attrs_valid(disk)->name, sizeof(attrs.name));
+	attrs.mode = zr_disk_attrs_valid(disk)->mode;
+	attrs.uid = zr_disk_attrs_valid(disk)->uid;
+	attrs.gid = zr_disk_attrs_valid(disk)->gid;
+	attrs.replaces_id = 0;
+
+	atomic_store(&disk->entry->size_bytes, 0);
+	zr_disk_drop_past_size_locked(disk);
+	codecs_publish_locked(disk, &attrs);
+	counters_clear(&disk->entry->counters);
+	zr_disk_touch(disk);
+	return 0;
+}
+
+/* The disk's part of what is populated and free in spans, beyond the reserve, which all disks share.
+ */
+static uint64_t open_bytes(struct zr_disk *disk, uint64_t used_bytes)
+{
+	const struct zr_pool_usage pool = zr_pool_usage(&disk->engine->pool);
+
+	const uint64_t held_bytes = pool.live_bytes + pool.reserve_bytes;
+
+	if (pool.live_bytes == 0 || pool.span_bytes <= held_bytes)
+		return 0;
+	/* The pool may have changed since the disk was asked: at most all of it is the disk's. */
+	return (uint64_t)((double)(pool.span_bytes - held_bytes) *
+			  ((double)zr_min(used_bytes, pool.live_bytes) / (double)pool.live_bytes));
+}
+
+void zr_disk_figures(struct zr_disk *disk, struct zr_disk_figures *figures)
+{
+	struct zr_tally *tally = &figures->tally;
+
+	ZR_GUARD_SHARED(&disk->shape);
+
+	zr_pages_tally(&disk->pages, tally);
+	figures->size_bytes = zr_disk_size(disk);
+	figures->orig_bytes = (uint64_t)tally->gauge[ZR_GAUGE_PAGES] << ZR_PAGE_SHIFT;
+	figures->compr_bytes = (uint64_t)tally->gauge[ZR_GAUGE_COMPR_BYTES];
+	figures->table_bytes = tally->n_nodes << ZR_PAGE_SHIFT;
+	figures->used_bytes = (uint64_t)tally->gauge[ZR_GAUGE_CELL_BYTES] + figures->table_bytes;
+	figures->total_bytes = figures->used_bytes + open_bytes(disk, figures->used_bytes);
+	figures->max_bytes = zr_pages_peak(&disk->pages, figures->total_bytes);
+	figures->limit_bytes = zr_disk_attrs_valid(disk)->mem_limit_bytes;
+}

@@ -1,0 +1,28 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Disk parts: what the files of the disk share
+ *
+ *   disk.c         ranges of bytes, size, recompression
+ *   disk-attrs.c   attributes and figures
+ *
+ * Ownership: as disk.h.
+ * Locking:   the caller holds the shape, exclusive for names with _locked.
+ * Errors:    as disk.h.
+ * Cost:      as disk.h.
+ */
+
+#include "disk.h"
+
+const struct zr_attrs *zr_disk_attrs_valid(const struct zr_disk *disk);
+
+/* The number that stands for a codec. Return: -EINVAL if none does. */
+int zr_disk_codec_find(const struct zr_disk *disk, const struct zr_codec_params *params);
+
+/* It was changed now. */
+void zr_disk_touch(struct zr_disk *disk);
+
+/* Drop what lies past the size, which is set already. May be repeated. */
+void zr_disk_drop_past_size_locked(struct zr_disk *disk);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * The figures of a disk, from its slots: to know them after a death, and to check them
+ */
+
+#include "pages.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "pages-parts.h"
+
+struct derivation {
+	struct zr_pages *pages;
+	struct zr_tally tally;
+};
+
+static int derive_node(void *context, zr_position position)
+{
+	struct derivation *derivation = context;
+
+	++derivation->tally.n_nodes;
+	return zr_pool_derive_mark(&derivation->pages->engine->pool, position, ZR_PAGE_SIZE);
+}
+
+static int derive_slot(void *context, uint64_t page_no, zr_slot slot)
+{
+	struct derivation *derivation = context;
+	struct zr_engine *engine = derivation->pages->engine;
+	const uint32_t n_bytes = zr_slot_bytes(slot);
+
+	if (!zr_slot_is_sound(slot))
+		return -EINVAL;
+
+	zr_pages_tally_slot(&derivation->tally, slot, 1);
+	return n_bytes == 0 ? 0
+			    : zr_pool_derive_mark(&engine->pool, zr_slot_position(slot), n_bytes);
+}
+
+int zr_pages_derive(struct zr_pages *pages)
+{
+	struct derivation derivation = { .pages = pages };
+	int64_t used;
+	int r;
+
+	r = zr_slots_walk(&pages->slots, derive_node, derive_slot, &derivation);
+	if (r < 0)
+		return r;
+
+	used = derivation.tally.gauge[ZR_GAUGE_CELL_BYTES] +
+	       (int64_t)derivation.tally.n_nodes * ZR_NODE_BYTES;
+	zr_pages_tally_apply(pages, &derivation.tally);
+	atomic_store(&pages->slots.xn_nodes, derivation.tally.n_nodes);
+	atomic_store(&pages->xused_bytes, used);
+	(void)zr_pages_peak(pages, (uint64_t)used);
+	return 0;
+}
+
+static int count_node(void *context, zr_position position)
+{
+	struct derivation *derivation = context;
+
+	++derivation->tally.n_nodes;
+	return 0;
+}
+
+static int count_slot(void *context, uint64_t page_no, zr_slot slot)
+{
+	struct derivation *derivation = context;
+
+	ZR_ASSERT(zr_slot_is_sound(slot));
+	zr_pages_tally_slot(&derivation->tally, slot, 1);
+	return 0;
+}
+
+void zr_pages_validate(struct zr_pages *pages)
+{
+	struct derivation derivation = { .pages = pages };
+	struct zr_tally kept;
+
+	(void)zr_slots_walk(&pages->slots, count_node, count_slot, &derivation);
+	zr_pages_tally(pages, &kept);
+	ZR_ASSERT(memcmp(&kept, &derivation.tally, sizeof(kept)) == 0);
+	ZR_ASSERT(atomic_load(&pages->xused_bytes) ==
+		  kept.gauge[ZR_GAUGE_CELL_BYTES] + (int64_t)kept.n_nodes * ZR_NODE_BYTES);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "upkeep.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "compact.h"
+
+#define MS_NS INT64_C(1000000)
+
+/* Whoever waits for memory waits for this thread; nobody waits for a pass. Only root may have the
+ * first, and it is no more than a help. */
+#define NICE_WAITED_FOR (-10)
+#define NICE_PASSING    0
+
+#define LOOK_BUSY_NS (20 * MS_NS)
+#define LOOK_IDLE_NS (1000 * MS_NS)
+
+/* What a class keeps ahead falls to the least when it did not grow for so long. */
+#define QUIET_NS (1000 * MS_NS)
+
+/*
+ * When is a pass worth it? At once, when a 200th of the memory in spans is free cells: with what
+ * cannot be avoided that is well inside of 3 %, and at a steady rate of overwrites the pass costs
+ * 1 % of what they do. For less, a 2000th, when no pass ended lately: so that what an idle pool
+ * keeps is little, and little is spent on it.
+ */
+#define WASTE_SHARE       200u
+#define WASTE_SHARE_LATER 2000u
+#define WASTE_MIN_BYTES   UINT64_C(65536)
+#define LATER_NS          (1000 * MS_NS)
+#define LATER_PASSES      100 /* and after so many times what the last pass took */
+
+struct zr_upkeep {
+	struct zr_engine *engine;
+	pthread_t thread;
+	_Atomic bool xstop;
+	/* the thread's own */
+	bool passing;
+	int64_t pass_began_ns, pass_ended_ns, pass_took_ns;
+	int64_t look_ns; /* when to look next */
+	struct zr_pool_usage seen;
+};
+
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static bool is_worth_a_pass(const struct zr_upkeep *upkeep, const struct zr_pool_usage *usage,
+			    int64_t now)
+{
+	const int64_t rest_ns = (int64_t)zr_max((uint64_t)LATER_NS,
+						(uint64_t)(LATER_PASSES * upkeep->pass_took_ns));
+
+	if (usage->wasted_bytes > usage->span_bytes / WASTE_SHARE + WASTE_MIN_BYTES)
+		return now - upkeep->pass_ended_ns > 4 * upkeep->pass_took_ns;
+	return usage->wasted_bytes > usage->span_bytes / WASTE_SHARE_LATER + WASTE_MIN_BYTES &&
+	       now - upkeep->pass_ended_ns > rest_ns;
+}
+
+static void nice_set(int nice)
+{
+	(void)setpriority(PRIO_PROCESS, 0, nice); /* 0: this thread */
+}
+
+static void look(struct zr_upkeep *upkeep, int64_t now)
+{
+	struct zr_pool *pool = &upkeep->engine->pool;
+	struct zr_pool_usage usage;
+	bool changed;
+
+	(void)zr_pool_trim(pool, QUIET_NS);
+	/* What was refused before may be there now. */
+	(void)zr_pool_refill(pool);
+
+	usage = zr_pool_usage(pool);
+	changed = usage.live_bytes != upkeep->seen.live_bytes ||
+		  usage.wasted_bytes != upkeep->seen.wasted_bytes;
+	upkeep->seen = usage;
+	upkeep->look_ns = now + (changed ? LOOK_BUSY_NS : LOOK_IDLE_NS);
+	if (!upkeep->passing && is_worth_a_pass(upkeep, &usage, now)) {
+		upkeep->passing = true;
+		upkeep->pass_began_ns = now;
+		nice_set(NICE_PASSING);
+	}
+}
+
+static void pass_on(struct zr_upkeep *upkeep)
+{
+	upkeep->passing = zr_compact_step(upkeep->engine);
+	if (!upkeep->passing) {
+		(void)zr_pool_trim(&upkeep->engine->pool, QUIET_NS);
+		nice_set(NICE_WAITED_FOR);
+		upkeep->pass_ended_ns = now_ns();
+		upkeep->pass_took_ns = upkeep->pass_ended_ns - upkeep->pass_began_ns;
+	}
+}
+
+/* Until somebody wants memory, or it is time to look; not at all while there is a pass to do. */
+static void wait_a_while(struct zr_upkeep *upkeep)
+{
+	struct zr_pool *pool = &upkeep->engine->pool;
+	const struct timespec until = { upkeep->look_ns / 1000000000,
+					upkeep->look_ns % 1000000000 };
+
+	if (upkeep->passing)
+		(void)sem_trywait(&pool->wake);
+	else
+		(void)sem_clockwait(&pool->wake, CLOCK_MONOTONIC, &until);
+}
+
+static void *run(void *context)
+{
+	struct zr_upkeep *upkeep = context;
+	struct zr_pool *pool = &upkeep->engine->pool;
+
+	nice_set(NICE_WAITED_FOR);
+	while (!atomic_load(&upkeep->xstop)) {
+		wait_a_while(upkeep);
+		if (atomic_load(&pool->xwoken)) {
+			(void)zr_pool_refill(pool);
+			/* Something happens: what is wasted is worth a look soon. */
+			upkeep->look_ns = (int64_t)zr_min((uint64_t)upkeep->look_ns,
+							  (uint64_t)(now_ns() + LOOK_BUSY_NS));
+		}
+		if (now_ns() >= upkeep->look_ns)
+			look(upkeep, now_ns());
+		if (upkeep->passing)
+			pass_on(upkeep);
+	}
+	return NULL;
+}
+
+/* Signals are for whoever made the process. */
+static int thread_start(struct zr_upkeep *upkeep)
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all);
+	zr_must(pthread_sigmask(SIG_SETMASK, &all, &before));
+	error = pthread_create(&upkeep->thread, NULL, run, upkeep);
+	zr_must(pthread_sigmask(SIG_SETMASK, &before, NULL));
+	return -error;
+}
+
+int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine)
+{
+	struct zr_upkeep *upkeep;
+	int r;
+
+	upkeep = calloc(1, sizeof(*upkeep));
+	if (!upkeep)
+		return -ENOMEM;
+
+	upkeep->engine = engine;
+	upkeep->passing = zr_compact_is_under_way(engine); /* whoever was here before left it */
+	zr_pool_tend(&engine->pool, true);
+	r = thread_start(upkeep);
+	if (r < 0) {
+		zr_pool_tend(&engine->pool, false);
+		free(upkeep);
+		return r;
+	}
+
+	*upkeepp = upkeep;
+	return 0;
+}
+
+struct zr_upkeep *zr_upkeep_free(struct zr_upkeep *upkeep)
+{
+	if (!upkeep)
+		return NULL;
+
+	atomic_store(&upkeep->xstop, true);
+	zr_must(sem_post(&upkeep->engine->pool.wake));
+	zr_must(pthread_join(upkeep->thread, NULL));
+	zr_pool_tend(&upkeep->engine->pool, false);
+	free(upkeep);
+	return NULL;
+}

@@ -1,0 +1,25 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Upkeep: the thread that keeps memory ahead of need and gives back what is free
+ *
+ * Whoever serves requests neither populates nor punches memory; this thread does. It is woken when
+ * a class of the pool runs low, and looks around fifty times a second while something changes, once a
+ * second while nothing does: is there memory to trim, and would a pass of compaction be worth it?
+ *
+ * Ownership: the engine is the caller's and outlives it.
+ * Locking:   none of its own; takes COMPACT, GROW and below.
+ * Errors:    -EAGAIN or -ENOMEM where there is no thread to be had.
+ * Cost:      idle, one look a second, 20 us.
+ */
+
+#include "pages.h"
+
+struct zr_upkeep;
+
+int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine);
+
+/* Whoever waits for memory is woken, and gets it themselves from now on. */
+struct zr_upkeep *zr_upkeep_free(struct zr_upkeep *upkeep);

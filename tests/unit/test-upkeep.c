@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Stores with a thread that tends them. Who asks the kernel for memory, or gives some back, is
+ * counted by thread (faults.h); that it is refused, or comes late, is asked for. What is measured
+ * is only whether somebody waited once for long or not at all, so that a slow machine is no
+ * failure.
+ */
+
+#include "rig.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "faults.h"
+#include "upkeep.h"
+
+#define N_THREADS 3u
+#define N_PAGES   2000u
+
+#define MS INT64_C(1000000)
+
+static struct rig rig;
+static _Atomic bool stop; /* for the threads of a test */
+
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void pause_ms(unsigned int ms)
+{
+	const struct timespec pause = { ms / 1000, ms % 1000 * 1000000L };
+
+	nanosleep(&pause, NULL);
+}
+
+static void set_up(void)
+{
+	rig_init(&rig);
+	CHECK(zr_store_tend(rig.store) == 0);
+}
+
+/* Who tends a store changes it at any time: what is to be validated must have an end of that. */
+static void tear_down(void)
+{
+	rig_reattach(&rig);
+	rig_deinit(&rig);
+}
+
+/* writers */
+
+struct writer {
+	pthread_t thread;
+	struct zr_ctx *ctx;
+	struct zr_disk *disk;
+	uint64_t seed;
+	unsigned int n_pages;
+	unsigned int n_refused, n_asked; /* results */
+	int64_t longest_ns;
+	uint64_t words[N_PAGES]; /* what is there; 0: a hole */
+};
+
+static struct writer writers[N_THREADS];
+
+static void write_one(struct writer *writer, struct rng *rng)
+{
+	const uint64_t page_no = rng_below(rng, N_PAGES), word = rng_next(rng) | 4;
+	const int64_t began = now_ns();
+	uint8_t page[ZR_PAGE_SIZE];
+	size_t n_written;
+	int r;
+
+	stamp_make(page, sizeof(page), word);
+	r = zr_disk_write(writer->disk, writer->ctx, page_no * ZR_PAGE_SIZE, page, sizeof(page),
+			  &n_written);
+	writer->longest_ns = (int64_t)zr_max((uint64_t)writer->longest_ns,
+					     (uint64_t)(now_ns() - began));
+	CHECK(r == 0 || r == -ENOMEM);
+	if (r == 0)
+		writer->words[page_no] = word;
+	else
+		++writer->n_refused;
+}
+
+static void *write_all(void *context)
+{
+	struct writer *writer = context;
+	struct rng rng = { .state = writer->seed };
+	unsigned int i;
+
+	faults_n_own = 0;
+	for (i = 0; i < writer->n_pages; ++i) {
+		write_one(writer, &rng);
+		if (i % 8 == 0) {
+			const uint64_t page_no = rng_below(&rng, N_PAGES);
+
+			CHECK(zr_disk_punch(writer->disk, writer->ctx, page_no * ZR_PAGE_SIZE,
+					    ZR_PAGE_SIZE) == 0);
+			writer->words[page_no] = 0;
+		}
+	}
+	writer->n_asked = faults_n_own;
+	return NULL;
+}
+
+static void writers_init(struct rng *rng)
+{
+	char name[16];
+	unsigned int i;
+
+	for (i = 0; i < N_THREADS; ++i) {
+		memset(&writers[i], 0, sizeof(writers[i]));
+		snprintf(name, sizeof(name), "disk%u", i);
+		writers[i].disk = rig_add(&rig, name, N_PAGES * ZR_PAGE_SIZE);
+		writers[i].seed = rng_next(rng);
+		CHECK(zr_ctx_new(&writers[i].ctx) == 0);
+	}
+}
+
+static void writers_run(unsigned int n_pages)
+{
+	unsigned int i;
+
+	for (i = 0; i < N_THREADS; ++i) {
+		writers[i].n_pages = n_pages;
+		writers[i].n_refused = 0;
+		writers[i].longest_ns = 0;
+		++writers[i].seed;
+		CHECK(pthread_create(&writers[i].thread, NULL, write_all, &writers[i]) == 0);
+	}
+	for (i = 0; i < N_THREADS; ++i)
+		CHECK(pthread_join(writers[i].thread, NULL) == 0);
+}
+
+static void writers_check(void)
+{
+	uint8_t page[ZR_PAGE_SIZE];
+	unsigned int i, page_no;
+
+	for (i = 0; i < N_THREADS; ++i) {
+		for (page_no = 0; page_no < N_PAGES; ++page_no) {
+			disk_get(&rig, writers[i].disk, page_no * ZR_PAGE_SIZE, page, sizeof(page));
+			CHECK(stamp_is(page, sizeof(page), writers[i].words[page_no]));
+		}
+	}
+}
+
+static void writers_deinit(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < N_THREADS; ++i) {
+		writers[i].ctx = zr_ctx_free(writers[i].ctx);
+		writers[i].disk = zr_disk_unpin(rig.store, writers[i].disk);
+	}
+}
+
+/* memory comes */
+
+static void test_writers_neither_fail_nor_ask_for_memory(void)
+{
+	struct rng rng = rng_init("test-upkeep");
+	unsigned int i, round;
+
+	set_up();
+	writers_init(&rng);
+	for (round = 0; round < 3; ++round) {
+		writers_run(3000);
+		for (i = 0; i < N_THREADS; ++i) {
+			CHECK(writers[i].n_refused == 0);
+			CHECK(writers[i].n_asked == 0);
+			printf("# the longest write took %.1f ms\n",
+			       (double)writers[i].longest_ns / 1e6);
+		}
+	}
+	CHECK(faults_n_populated > 0);
+	writers_check();
+	writers_deinit();
+	tear_down();
+}
+
+/* Every request takes 30 ms: who finds nothing waits for it, and gets it. */
+static void test_who_must_wait_gets_it(void)
+{
+	struct zr_disk *disk;
+	uint8_t page[ZR_PAGE_SIZE], back[ZR_PAGE_SIZE];
+	int64_t began;
+	uint64_t word;
+
+	set_up();
+	disk = rig_add(&rig, "disk0", MIB(1));
+	faults_delay_ms = 30;
+	faults_n_own = 0;
+	for (word = 4; word < 8; ++word) {
+		stamp_make(page, sizeof(page), word);
+		began = now_ns();
+		disk_put(&rig, disk, word * ZR_PAGE_SIZE, page, sizeof(page));
+		if (word == 5) /* the first object of all, and the first nodes */
+			CHECK(now_ns() - began >= 30 * MS);
+		disk_get(&rig, disk, word * ZR_PAGE_SIZE, back, sizeof(back));
+		CHECK(stamp_is(back, sizeof(back), word));
+	}
+	CHECK(faults_n_own == 0);
+	faults_delay_ms = 0;
+	zr_disk_unpin(rig.store, disk);
+	tear_down();
+}
+
+/* Answers each wake-up when nobody holds anything: what was taken and given back is there again,
+ * and looks like enough. */
+static void *refill_late(void *context)
+{
+	struct zr_pool *pool = context;
+
+	while (!atomic_load(&stop)) {
+		if (!atomic_load(&pool->xwoken))
+			continue;
+		pause_ms(3);
+		CHECK(zr_pool_refill(pool) == 0);
+	}
+	return NULL;
+}
+
+/* A raw page at a new place takes its object and four nodes, all or none of them. */
+static void test_a_first_write_needs_five_pages(void)
+{
+	struct zr_disk *disk;
+	uint8_t page[ZR_PAGE_SIZE];
+	pthread_t thread;
+	int64_t began;
+	uint64_t i;
+
+	rig_init(&rig);
+	disk = rig_add(&rig, "disk0", MIB(1));
+	zr_pool_tend(&disk->engine->pool, true);
+	atomic_store(&stop, false);
+	CHECK(pthread_create(&thread, NULL, refill_late, &disk->engine->pool) == 0);
+	stamp_make(page, sizeof(page), 7);
+	began = now_ns();
+	for (i = 0; i < 8; ++i)
+		disk_put(&rig, disk, i << 40, page, sizeof(page));
+	CHECK(now_ns() - began < 900 * MS);
+	atomic_store(&stop, true);
+	CHECK(pthread_join(thread, NULL) == 0);
+	zr_pool_tend(&disk->engine->pool, false);
+	zr_disk_unpin(rig.store, disk);
+	rig_deinit(&rig);
+}
+
+/* What changes a disk's size waits as well, with nothing held. */
+static void test_punching_and_truncating_wait_too(void)
+{
+	struct zr_disk *disk;
+	uint8_t page[ZR_PAGE_SIZE];
+
+	set_up();
+	disk = rig_add(&rig, "disk0", MIB(1));
+	stamp_make(page, sizeof(page), 3);
+	disk_put(&rig, disk, 0, page, sizeof(page));
+	disk_put(&rig, disk, ZR_PAGE_SIZE, page, sizeof(page));
+	faults_delay_ms = 30;
+	CHECK(zr_disk_punch(disk, rig.ctx, 0, 3000) == 0); /* a smaller object */
+	CHECK(zr_disk_truncate(disk, rig.ctx, ZR_PAGE_SIZE + 500) == 0);
+	faults_delay_ms = 0;
+	memset(page, 0, 3000);
+	disk_get(&rig, disk, 0, page, 3000);
+	CHECK(bytes_are(page, 0, 3000));
+	CHECK(zr_disk_size(disk) == ZR_PAGE_SIZE + 500);
+	zr_disk_unpin(rig.store, disk);
+	tear_down();
+}
+
+/* memory is refused */
+
+/* Whoever writes is told at once, not after a second each; what is there stays; and when memory can
+ * be had again it is used, without anybody doing anything about it. */
+static void test_refusals_are_quick_and_pass(void)
+{
+	struct rng rng = rng_init("test-upkeep");
+	unsigned int i, n_refused = 0;
+	int64_t began;
+
+	set_up();
+	writers_init(&rng);
+	writers_run(200);
+	faults_all = true;
+	faults_n_refused = 0;
+	began = now_ns();
+	writers_run(1500);
+	for (i = 0; i < N_THREADS; ++i)
+		n_refused += writers[i].n_refused;
+	CHECK(n_refused > 20 && faults_n_refused > 0);
+	CHECK(now_ns() - began < n_refused * 100 * MS && now_ns() - began < 20000 * MS);
+	writers_check();
+
+	faults_all = false;
+	began = now_ns();
+	do {
+		CHECK(now_ns() - began < 5000 * MS);
+		writers_run(200);
+	} while (writers[0].n_refused + writers[1].n_refused + writers[2].n_refused > 0);
+	writers_run(1000);
+	for (i = 0; i < N_THREADS; ++i)
+		CHECK(writers[i].n_refused == 0);
+	writers_check();
+	writers_deinit();
+	tear_down();
+}
+
+/* how long it is waited */
+
+static struct zr_disk *a_disk(enum zr_format format)
+{
+	struct zr_disk_spec spec;
+	struct zr_disk *disk;
+
+	zr_disk_spec_init(&spec, 0);
+	strcpy(spec.attrs.name, "waits");
+	spec.attrs.format = format;
+	spec.disksize_bytes = MIB(1);
+	CHECK(zr_store_add(rig.store, rig.ctx, &spec, &disk) == 0);
+	return disk;
+}
+
+/* Return: how long a write took that was not possible. */
+static int64_t refused_after_ns(struct zr_disk *disk)
+{
+	const int64_t began = now_ns();
+	uint8_t page[ZR_PAGE_SIZE];
+	size_t n_written;
+
+	stamp_make(page, sizeof(page), 6);
+	CHECK(zr_disk_write(disk, rig.ctx, 9 * ZR_PAGE_SIZE, page, sizeof(page), &n_written) ==
+	      -ENOMEM);
+	CHECK(n_written == 0);
+	return now_ns() - began;
+}
+
+/* Nobody comes: the pool is said to be tended, and is not. */
+static void test_waiting_has_an_end(void)
+{
+	struct zr_disk *disk;
+	int64_t took_ns;
+
+	rig_init(&rig);
+	disk = a_disk(ZR_FORMAT_NONE);
+	zr_pool_tend(&disk->engine->pool, true);
+	took_ns = refused_after_ns(disk);
+	CHECK(took_ns >= 990 * MS && took_ns < 5000 * MS);
+	zr_pool_tend(&disk->engine->pool, false);
+	zr_disk_unpin(rig.store, disk);
+	rig_deinit(&rig);
+}
+
+static void test_swap_hardly_waits(void)
+{
+	struct zr_disk *disk;
+	int64_t took_ns;
+
+	rig_init(&rig);
+	disk = a_disk(ZR_FORMAT_SWAP);
+	zr_pool_tend(&disk->engine->pool, true);
+	took_ns = refused_after_ns(disk);
+	CHECK(took_ns >= 19 * MS && took_ns < 900 * MS);
+	zr_pool_tend(&disk->engine->pool, false);
+	zr_disk_unpin(rig.store, disk);
+	rig_deinit(&rig);
+}
+
+/* Memory comes all the time, but never for those who wait. At most 4 s of it. */
+static void *wake_in_vain(void *context)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4000 && !atomic_load(&stop); ++i) {
+		zr_pool_tend(context, true);
+		pause_ms(1);
+	}
+	return NULL;
+}
+
+static void test_waking_in_vain_does_not_prolong_it(void)
+{
+	struct zr_disk *disk;
+	pthread_t thread;
+	int64_t took_ns;
+
+	rig_init(&rig);
+	disk = a_disk(ZR_FORMAT_SWAP);
+	zr_pool_tend(&disk->engine->pool, true);
+	atomic_store(&stop, false);
+	CHECK(pthread_create(&thread, NULL, wake_in_vain, &disk->engine->pool) == 0);
+	took_ns = refused_after_ns(disk);
+	atomic_store(&stop, true);
+	CHECK(pthread_join(thread, NULL) == 0);
+	CHECK(took_ns < 900 * MS);
+	zr_pool_tend(&disk->engine->pool, false);
+	zr_disk_unpin(rig.store, disk);
+	rig_deinit(&rig);
+}
+
+static void *write_and_wait(void *context)
+{
+	struct writer *writer = context;
+	struct rng rng = { .state = 1 };
+
+	while (writer->n_pages-- > 0)
+		write_one(writer, &rng);
+	return NULL;
+}
+
+/* Whoever waits when nobody tends the pool any more gets memory by themselves. */
+static void test_who_waits_goes_on_when_tending_ends(void)
+{
+	struct rng rng = rng_init("test-upkeep");
+	struct writer *writer = &writers[0];
+
+	rig_init(&rig);
+	writers_init(&rng);
+	zr_pool_tend(&writer->disk->engine->pool, true);
+	writer->n_pages = 1;
+	CHECK(pthread_create(&writer->thread, NULL, write_and_wait, writer) == 0);
+	pause_ms(100);
+	zr_pool_tend(&writer->disk->engine->pool, false);
+	CHECK(pthread_join(writer->thread, NULL) == 0);
+	CHECK(writer->n_refused == 0);
+	CHECK(writer->longest_ns < 900 * MS);
+	writers_check();
+	writers_deinit();
+	rig_deinit(&rig);
+}
+
+/* The thread is started and ended under writers, some of which wait for the memory that it was just
+ * about to bring. */
+static void test_upkeep_ends_while_somebody_waits(void)
+{
+	struct rng rng = rng_init("test-upkeep");
+	struct zr_upkeep *upkeep = NULL;
+	unsigned int i, round;
+
+	rig_init(&rig);
+	writers_init(&rng);
+	faults_delay_ms = 2;
+	for (i = 0; i < N_THREADS; ++i) {
+		writers[i].n_pages = 400;
+		CHECK(pthread_create(&writers[i].thread, NULL, write_and_wait, &writers[i]) == 0);
+	}
+	for (round = 0; round < 20; ++round) {
+		CHECK(zr_upkeep_new(&upkeep, writers[0].disk->engine) == 0);
+		pause_ms(10);
+		upkeep = zr_upkeep_free(upkeep);
+	}
+	for (i = 0; i < N_THREADS; ++i) {
+		CHECK(pthread_join(writers[i].thread, NULL) == 0);
+		CHECK(writers[i].n_refused == 0);
+	}
+	faults_delay_ms = 0;
+	CHECK(zr_upkeep_free(NULL) == NULL);
+	writers_check();
+	writers_deinit();
+	rig_deinit(&rig);
+}
+
+/* memory goes */
+
+/* Wait until the spans hold no more than that, 5 s at most. Under a sanitizer all takes longer. */
+static void wait_for_spans(uint64_t n_bytes)
+{
+	const int64_t began = now_ns();
+	struct zr_store_usage usage;
+
+	for (;;) {
+		zr_store_usage(rig.store, &usage);
+		if (usage.span_bytes <= n_bytes)
+			break;
+		CHECK(now_ns() - began < 5000 * MS);
+		pause_ms(20);
+	}
+	printf("# down to %" PRIu64 " KiB after %.0f ms\n", usage.span_bytes >> 10,
+	       (double)(now_ns() - began) / 1e6);
+}
+
+static uint64_t used_bytes(void)
+{
+	struct zr_disk_figures figures;
+	uint64_t n_bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < N_THREADS; ++i) {
+		zr_disk_figures(writers[i].disk, &figures);
+		n_bytes += figures.used_bytes;
+	}
+	return n_bytes;
+}
+
+/* What a class keeps: two cells or a page ahead, and part of a page at its end. */
+static uint64_t kept_bytes(void)
+{
+	const struct zr_pool *pool = &writers[0].disk->engine->pool;
+	uint64_t n_bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < ZR_POOL_CLASSES; ++i)
+		n_bytes += (atomic_load(&pool->classes[i].xahead_bytes) > 0) *
+			   (2 * zr_max(pool->classes[i].cell_bytes, ZR_PAGE_SIZE) + ZR_PAGE_SIZE);
+	return n_bytes;
+}
+
+static void test_memory_comes_back_by_itself(void)
+{
+	struct rng rng = rng_init("test-upkeep");
+	uint64_t page_no, most;
+	unsigned int i;
+
+	set_up();
+	writers_init(&rng);
+	writers_run(5000);
+	for (i = 0; i < N_THREADS; ++i) {
+		for (page_no = 0; page_no < N_PAGES; ++page_no) {
+			if (rng_below(&rng, 2))
+				continue;
+			CHECK(zr_disk_punch(writers[i].disk, rig.ctx, page_no * ZR_PAGE_SIZE,
+					    ZR_PAGE_SIZE) == 0);
+			writers[i].words[page_no] = 0;
+		}
+	}
+	/* With what is not worth a pass: a 200th and 64 KiB at the most. */
+	most = used_bytes() + kept_bytes();
+	wait_for_spans(most + most / 200 + 65536);
+	writers_check();
+
+	/* Of disks without pages all of it. */
+	for (i = 0; i < N_THREADS; ++i) {
+		CHECK(zr_disk_truncate(writers[i].disk, rig.ctx, 0) == 0);
+		CHECK(zr_disk_truncate(writers[i].disk, rig.ctx, N_PAGES * ZR_PAGE_SIZE) == 0);
+		memset(writers[i].words, 0, sizeof(writers[i].words));
+	}
+	wait_for_spans(0);
+	writers_run(100);
+	writers_check();
+	writers_deinit();
+	tear_down();
+}
+
+/* Another worker's store, with much that is free in it. */
+static void test_attached_store_is_packed_too(void)
+{
+	struct rng rng = rng_init("test-upkeep");
+	uint64_t page_no;
+	unsigned int i;
+
+	rig_init(&rig);
+	writers_init(&rng);
+	writers_run(5000);
+	for (i = 0; i < N_THREADS; ++i) {
+		for (page_no = 0; page_no < N_PAGES; page_no += 2) {
+			CHECK(zr_disk_punch(writers[i].disk, rig.ctx, page_no * ZR_PAGE_SIZE,
+					    ZR_PAGE_SIZE) == 0);
+			writers[i].words[page_no] = 0;
+		}
+		writers[i].disk = zr_disk_unpin(rig.store, writers[i].disk);
+	}
+	rig_reattach(&rig);
+	for (i = 0; i < N_THREADS; ++i)
+		CHECK((writers[i].disk = zr_store_get(rig.store, i + 1)));
+	CHECK(zr_store_tend(rig.store) == 0);
+	wait_for_spans(used_bytes() * 201 / 200 + 65536 + ZR_POOL_CLASSES * 3 * ZR_PAGE_SIZE);
+	writers_check();
+	writers_run(1000);
+	for (i = 0; i < N_THREADS; ++i)
+		CHECK(writers[i].n_refused == 0 && writers[i].n_asked == 0);
+	writers_check();
+	writers_deinit();
+	tear_down();
+}
+
+int main(void)
+{
+	RUN(test_writers_neither_fail_nor_ask_for_memory);
+	RUN(test_who_must_wait_gets_it);
+	RUN(test_a_first_write_needs_five_pages);
+	RUN(test_punching_and_truncating_wait_too);
+	RUN(test_refusals_are_quick_and_pass);
+	RUN(test_waiting_has_an_end);
+	RUN(test_swap_hardly_waits);
+	RUN(test_waking_in_vain_does_not_prolong_it);
+	RUN(test_who_waits_goes_on_when_tending_ends);
+	RUN(test_upkeep_ends_while_somebody_waits);
+	RUN(test_memory_comes_back_by_itself);
+	RUN(test_attached_store_is_packed_too);
+	return 0;
+}
