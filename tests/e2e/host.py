@@ -189,6 +189,7 @@ class Cgroup:
         v1 = (self.V1 / "memory.limit_in_bytes").exists()
         self.path = (self.V1 if v1 else self.V2) / name
         self.limit_file = self.path / ("memory.limit_in_bytes" if v1 else "memory.max")
+        self.usage_file = self.path / ("memory.usage_in_bytes" if v1 else "memory.current")
         self.path.mkdir()
         try:
             self.limit(limit_bytes)
@@ -198,6 +199,10 @@ class Cgroup:
 
     def limit(self, limit_bytes):
         self.limit_file.write_text(str(limit_bytes))
+
+    def charged(self):
+        """Bytes: memory of its processes, and what the kernel has for them."""
+        return int(self.usage_file.read_text())
 
     @classmethod
     def why_not(cls):
@@ -214,6 +219,16 @@ class Cgroup:
     def enter(self):
         """To be called in the child, between fork and exec."""
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
+
+    def prefix(self):
+        """The same for a command."""
+        return ["sh", "-c", f'echo $$ >{self.path}/cgroup.procs && exec "$@"', "sh"]
+
+    def leave(self):
+        """Its processes go on outside, and it goes."""
+        for pid in (self.path / "cgroup.procs").read_text().split():
+            (self.path.parent / "cgroup.procs").write_text(pid)
+        wait_until(lambda: errno_of(self.path.rmdir) == 0, what=f"rmdir {self.path}")
 
     def remove(self):
         for pid in (self.path / "cgroup.procs").read_text().split():
