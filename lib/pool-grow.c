@@ -288,7 +288,7 @@ int zr_pool_grow_class(struct zr_pool *pool, struct zr_class *class)
 {
 	const uint32_t ahead_before = ahead_of(class);
 	const int64_t grown_before = class->grown_ns;
-	uint64_t avail_bytes, n_steps;
+	uint32_t n_avail, n_steps;
 	bool was_short;
 	int r = 0;
 
@@ -297,17 +297,20 @@ int zr_pool_grow_class(struct zr_pool *pool, struct zr_class *class)
 	if (class->vacating)
 		zr_pool_vacate_cancel(pool, class);
 	was_short = atomic_exchange(&class->xshort, false);
-	if (was_short || zr_class_avail_bytes(class) < ahead_before || ahead_before == 0)
+	if (was_short || ahead_before == 0 || zr_class_avail(class) < zr_class_ahead(class))
 		class_adapt(class, zr_pool_now_ns(), was_short);
 
-	n_steps = ahead_of(class) / STEP_BYTES + 2; /* the last cell may not be whole */
-	while ((avail_bytes = zr_class_avail_bytes(class)) < ahead_of(class)) {
+	n_steps = ahead_of(class) / STEP_BYTES + 2; /* the last cell of a step may not be whole */
+	while ((n_avail = zr_class_avail(class)) < zr_class_ahead(class)) {
+		const uint64_t n_bytes = (uint64_t)(zr_class_ahead(class) - n_avail) *
+					 class->cell_bytes;
+
 		/* While others take as fast as this gives, there are other classes, too. */
 		if (n_steps-- == 0) {
 			zr_pool_want(pool, class);
 			return 0;
 		}
-		r = class_populate(pool, class, zr_min(STEP_BYTES, ahead_of(class) - avail_bytes));
+		r = class_populate(pool, class, zr_min(STEP_BYTES, n_bytes));
 		if (r < 0)
 			break;
 		waiters_wake(pool);
@@ -318,7 +321,7 @@ int zr_pool_grow_class(struct zr_pool *pool, struct zr_class *class)
 	/* Who is refused must not ask for more and more. And a few cells are as good as all. */
 	class_set_ahead(class, ahead_before);
 	class->grown_ns = grown_before;
-	return zr_class_avail_bytes(class) > 0 ? 0 : r;
+	return zr_class_avail(class) > 0 ? 0 : r;
 }
 
 int zr_pool_refill(struct zr_pool *pool)
@@ -370,24 +373,23 @@ static uint32_t empty_take(struct zr_pool *pool, struct zr_class *class)
 
 	span_no = class->first[ZR_SPAN_EMPTY];
 	if (span_no == ZR_SPAN_NONE ||
-	    zr_class_avail_bytes(class) <
-		    ahead_of(class) + (uint64_t)pool->spans[span_no]->n_avail * class->cell_bytes)
+	    zr_class_avail(class) < zr_class_ahead(class) + pool->spans[span_no]->n_avail)
 		return ZR_SPAN_NONE;
 
 	zr_pool_shut_cells_locked(pool, span_no, 0, class->n_cells);
 	return span_no;
 }
 
-/* What the span must have above its last object, so that the class has what it keeps ahead. */
-static uint64_t top_spare_locked(const struct zr_class *class, const struct zr_span *span)
+/* How many cells of the span, from its start, must stay: its last object, and what the class keeps
+ * ahead and does not have elsewhere. */
+static uint32_t cells_kept_locked(const struct zr_class *class, const struct zr_span *span)
 {
-	const uint64_t n_elsewhere = atomic_load_explicit(&class->xn_avail, memory_order_relaxed) -
-				     span->n_avail;
-	const uint64_t n_below = zr_span_top(span) - span->n_live;
-	const uint64_t n_bytes = (n_elsewhere + n_below) * class->cell_bytes;
+	const uint32_t n_elsewhere = zr_class_avail(class) - span->n_avail;
+	const uint32_t n_ahead = zr_class_ahead(class);
 
 	zr_assert_held(ZR_RANK_CLASS);
-	return ahead_of(class) - zr_min(ahead_of(class), n_bytes);
+	return (uint32_t)zr_max(zr_span_top(span),
+				span->n_live + n_ahead - zr_min(n_ahead, n_elsewhere));
 }
 
 uint64_t zr_pool_trim_top(struct zr_pool *pool, uint32_t span_no)
@@ -401,9 +403,9 @@ uint64_t zr_pool_trim_top(struct zr_pool *pool, uint32_t span_no)
 	{
 		ZR_GUARD(&class->lock);
 
-		keep_bytes = zr_align_up((uint64_t)zr_span_top(span) * class->cell_bytes +
-						 top_spare_locked(class, span),
-					 pool->arena->grain_bytes);
+		keep_bytes =
+			zr_align_up((uint64_t)cells_kept_locked(class, span) * class->cell_bytes,
+				    pool->arena->grain_bytes);
 		if (keep_bytes >= span->populated_bytes)
 			return 0;
 		zr_pool_shut_cells_locked(pool, span_no, zr_class_cells_below(class, keep_bytes),
@@ -469,7 +471,7 @@ static uint64_t pages_trim(struct zr_pool *pool, struct zr_class *class)
 	{
 		ZR_GUARD(&class->lock);
 
-		avail_bytes = zr_class_avail_bytes(class);
+		avail_bytes = (uint64_t)zr_class_avail(class) * ZR_PAGE_SIZE;
 		if (avail_bytes < ahead_of(class) + pool->arena->grain_bytes)
 			return 0;
 		span_no = pages_find_locked(pool, class,

@@ -48,11 +48,16 @@ int zr_pool_grow_class(struct zr_pool *pool, struct zr_class *class);
  * Return: bytes that went. */
 uint64_t zr_pool_trim_top(struct zr_pool *pool, uint32_t span_no);
 
-/* What is available in a class, in bytes. */
-static inline uint64_t zr_class_avail_bytes(const struct zr_class *class)
+/* What is available in a class, in cells. */
+static inline uint32_t zr_class_avail(const struct zr_class *class)
 {
-	return (uint64_t)atomic_load_explicit(&class->xn_avail, memory_order_relaxed) *
-	       class->cell_bytes;
+	return atomic_load_explicit(&class->xn_avail, memory_order_relaxed);
+}
+
+/* What is kept to give, in cells: everybody must round it the same way. */
+static inline uint32_t zr_class_ahead(const struct zr_class *class)
+{
+	return atomic_load_explicit(&class->xahead_bytes, memory_order_relaxed) / class->cell_bytes;
 }
 
 static inline bool zr_class_is_of_pages(const struct zr_class *class)

@@ -88,10 +88,7 @@ static uint32_t victim_find(struct zr_pool *pool, struct zr_class *class)
 /* Cells beyond what is kept ahead. */
 static int64_t class_spare(const struct zr_class *class)
 {
-	const uint64_t ahead = atomic_load_explicit(&class->xahead_bytes, memory_order_relaxed);
-
-	return (int64_t)atomic_load_explicit(&class->xn_avail, memory_order_relaxed) -
-	       (int64_t)(ahead / class->cell_bytes);
+	return (int64_t)zr_class_avail(class) - zr_class_ahead(class);
 }
 
 /* Bytes of the span that go when nothing is left from cell @keep on. */

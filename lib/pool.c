@@ -366,7 +366,7 @@ static void class_account(struct zr_class *class, struct zr_pool_usage *usage)
 
 	ZR_GUARD(&class->lock);
 
-	avail_bytes = zr_class_avail_bytes(class);
+	avail_bytes = (uint64_t)zr_class_avail(class) * class->cell_bytes;
 	reserve_bytes = zr_min(avail_bytes, atomic_load(&class->xahead_bytes));
 	usage->live_bytes += class->n_live * class->cell_bytes;
 	usage->borrowed_bytes += class->borrowed_bytes;
