@@ -19,8 +19,8 @@
  * failed (no room) a stream may only be initialized anew; that is the clear.
  *
  * Levels 10 to 12 of lz4hc take 64 KiB from the heap for the time of the call (liblz4 1.9.4, and no
- * function of it avoids that), when memory may be what there is least of. So 9 is the most: 12 would
- * gain 0.2 % for three times the time.
+ * function of it avoids that), when memory may be what there is least of. So 9 is the most: 12
+ * would gain 0.2 % for three times the time.
  *
  * The limit is the room given. lz4 gives a page of noise up after 900 ns in any case, since it
  * takes longer steps where it finds nothing; lz4hc looks at each byte first, for 14 us.

@@ -150,8 +150,8 @@ int zr_workspace_new(struct zr_workspace **workspacep)
 	if (mapping == MAP_FAILED)
 		return -ENOMEM;
 
-	/* A huge page would be five times what is needed. The state has remains of users' pages: not
-	 * for core dumps. A kernel that knows neither refuses: fine. */
+	/* A huge page would be five times what is needed. The state has remains of users' pages:
+	 * not for core dumps. A kernel that knows neither refuses: fine. */
 	(void)madvise(mapping, n_bytes, MADV_NOHUGEPAGE);
 	(void)madvise(mapping, n_bytes, MADV_DONTDUMP);
 

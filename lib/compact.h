@@ -10,11 +10,11 @@
  * steps, by whoever calls: several callers share one pass.
  *
  * Ownership: the engine's; pages enlist themselves.
- * Locking:   rank COMPACT for a step, which is choosing what to empty, then one leaf, then one span;
- *            for a leaf a stripe for one object at a time.
- *            Readers and writers of other pages notice nothing.
+ * Locking:   rank COMPACT for a step, which is choosing what to empty, then one leaf, then one
+ *            span; for a leaf a stripe for one object at a time. Readers and writers of other pages
+ *            notice nothing.
  * Errors:    none: what cannot be moved stays.
- * Cost:      looking costs 0.3 ms a GiB of pages, moving 0.4 us an object.
+ * Cost:      looking takes 0.23 ms a GiB of pages, moving 1 us an object, and no step half a ms.
  */
 
 #include "pages.h"

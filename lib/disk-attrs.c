@@ -213,7 +213,8 @@ int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults)
 	return 0;
 }
 
-/* The disk's part of what is populated and free in spans, beyond the reserve, which all disks share.
+/* The disk's part of what is populated and free in spans, beyond the reserve, which all disks
+ * share.
  */
 static uint64_t open_bytes(struct zr_disk *disk, uint64_t used_bytes)
 {

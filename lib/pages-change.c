@@ -3,8 +3,8 @@
 /*
  * Changes of pages in the background: moving, recompression
  *
- * Moving copies under the page's stripe, which is held no longer than a read of the page would. What
- * takes longer works without a lock on a slot that it marked pending (slot.h says why).
+ * Moving copies under the page's stripe, which is held no longer than a read of the page would.
+ * What takes longer works without a lock on a slot that it marked pending (slot.h says why).
  */
 
 #include "pages.h"

@@ -309,8 +309,8 @@ int zr_pages_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, vo
 
 zr_slot zr_pages_slot(const _Atomic zr_slot *slotp)
 {
-	/* Acquire pairs with the release in zr_pages_publish_locked(): the object is whole before its slot
-	 * can be seen, by readers and by whoever attaches after a kill. */
+	/* Acquire pairs with the release in zr_pages_publish_locked(): the object is whole before
+	 * its slot can be seen, by readers and by whoever attaches after a kill. */
 	return slotp ? atomic_load_explicit(slotp, memory_order_acquire) : ZR_SLOT_HOLE;
 }
 
@@ -391,10 +391,10 @@ int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, v
 }
 
 /*
- * Until the store in zr_pages_publish_locked() readers see the old page; after it, the new one. Everything
- * that can fail runs before it. Freeing the old object first would save one object of memory for a
- * moment, but then a failed write destroys data, and two writers of one page can both publish over
- * the same empty slot and leak an object.
+ * Until the store in zr_pages_publish_locked() readers see the old page; after it, the new one.
+ * Everything that can fail runs before it. Freeing the old object first would save one object of
+ * memory for a moment, but then a failed write destroys data, and two writers of one page can both
+ * publish over the same empty slot and leak an object.
  */
 int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, const void *page)
 {

@@ -15,8 +15,9 @@
  * Errors:    -ENOSPC past the memory limit, -ENOMEM when the kernel refuses memory, -EAGAIN when it
  *            is on its way (zr_pool_wait()), -EIO for a page that does not decode. What was there
  *            before is then still there.
- * Cost:      a write is one compression, one allocation, one copy; a read one decompression straight
- *            into the caller's page. For a moment a write holds both its objects, old and new.
+ * Cost:      a write is one compression, one allocation, one copy; a read one decompression
+ *            straight into the caller's page. For a moment a write holds both its objects, old and
+ *            new.
  */
 
 #include "codec.h"

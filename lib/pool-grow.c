@@ -20,8 +20,8 @@
 #define AHEAD_NS  (INT64_C(10) * 1000 * 1000)
 #define AHEAD_MAX (UINT32_C(4) << 20)
 
-/* Populated at once. Who waits is told after each step: where the first touch of memory is slow, on a
- * virtual machine, all that is kept ahead may take as long as a swap disk waits. */
+/* Populated at once. Who waits is told after each step: where the first touch of memory is slow, on
+ * a virtual machine, all that is kept ahead may take as long as a swap disk waits. */
 #define STEP_BYTES (UINT32_C(256) << 10)
 
 /* How many spans are looked at while their class is locked. It matters where a system page is more

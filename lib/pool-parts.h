@@ -41,7 +41,8 @@ void zr_pool_refill_if_wanted(struct zr_pool *pool);
 /* Somebody who may populate is to make the class able to give. */
 void zr_pool_want(struct zr_pool *pool, const struct zr_class *class);
 
-/* Make the class able to give, or a good part of what that takes: then it is wanted still. Return: 0 or -ENOMEM. */
+/* Make the class able to give, or a good part of what that takes: then it is wanted still. Return:
+ * 0 or -ENOMEM. */
 int zr_pool_grow_class(struct zr_pool *pool, struct zr_class *class);
 
 /* Give back the end of a span above its last object, but for what the class keeps ahead.

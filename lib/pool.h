@@ -92,10 +92,9 @@ struct zr_pool {
 
 	/* Which classes run low. Set by whoever allocates. */
 	_Atomic uint64_t xwanted[(ZR_POOL_CLASSES + 63) / 64];
-	_Atomic bool xtended; /* somebody else grows the pool: allocating never does */
-	_Atomic bool xwoken;  /* they were told */
-	_Atomic int64_t
-		xrefused_ns; /* when the kernel last left a class without; 0: since then it did not */
+	_Atomic bool xtended;        /* somebody else grows the pool: allocating never does */
+	_Atomic bool xwoken;         /* they were told */
+	_Atomic int64_t xrefused_ns; /* when the kernel left a class without; 0: not lately */
 	sem_t wake;
 
 	/* Who waits for memory holds nothing else. */
@@ -170,7 +169,7 @@ uint64_t zr_pool_trim(struct zr_pool *pool, int64_t quiet_ns);
 /* Return: how many objects there are to move. */
 uint64_t zr_pool_vacate_begin(struct zr_pool *pool);
 
-/* One span more: what is empty goes. Adds the bytes to *n_bytesp. Return: true if there are more. */
+/* One span more: what is empty goes. Adds the bytes to *n_bytesp. Return: are there more? */
 bool zr_pool_vacate_end(struct zr_pool *pool, uint64_t *n_bytesp);
 
 /* A hint: true for what is to be moved. */
@@ -183,8 +182,8 @@ static inline bool zr_pool_is_vacated(const struct zr_pool *pool, zr_position po
 	return from != 0 && (at & (ZR_SPAN_BYTES - 1)) / ZR_CELL_UNIT >= from - 1;
 }
 
-/* Rebuild what is in use: begin, mark every object once, end. Memory nobody marked goes back then, and
- * nothing is changed before. An object is marked before it is read.
+/* Rebuild what is in use: begin, mark every object once, end. Memory nobody marked goes back then,
+ * and nothing is changed before. An object is marked before it is read.
  * Return: 0, -ENOMEM, -EINVAL for a table or a position that cannot be, or has no memory. */
 int zr_pool_derive_begin(struct zr_pool *pool);
 int zr_pool_derive_mark(struct zr_pool *pool, zr_position position, uint32_t n_bytes);

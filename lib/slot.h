@@ -52,7 +52,7 @@ enum zr_slot_form {
 	ZR_SLOT_FORM_OBJECT = 2,   /* any other word */
 };
 
-/* A background change (move, recompress, write back) reads a slot and works without a lock. Would it
+/* A background change (recompress, write back) reads a slot and works without a lock. Would it
  * publish if it found the same word again, it would lose a write that came back to the same cell
  * meanwhile. So it sets this bit first, every new slot is without, and publishing wants it set. */
 #define ZR_SLOT_PENDING ((zr_slot)1 << 4)

@@ -39,8 +39,8 @@ static inline void zr_store_freep(struct zr_store **storep)
 int zr_store_fd(const struct zr_store *store);
 
 /* From now on a thread of the store's own populates memory ahead of need, and gives back what is
- * free, until it is told to end or the store is freed. Without it whoever writes does the one, and nobody the other.
- * Return: 0, -EAGAIN or -ENOMEM. */
+ * free, until it is told to end or the store is freed. Without it whoever writes does the one, and
+ * nobody the other. Return: 0, -EAGAIN or -ENOMEM. */
 int zr_store_tend(struct zr_store *store);
 void zr_store_untend(struct zr_store *store);
 

@@ -6,8 +6,8 @@
  * Upkeep: the thread that keeps memory ahead of need and gives back what is free
  *
  * Whoever serves requests neither populates nor punches memory; this thread does. It is woken when
- * a class of the pool runs low, and looks around fifty times a second while something changes, once a
- * second while nothing does: is there memory to trim, and would a pass of compaction be worth it?
+ * a class of the pool runs low, and looks around fifty times a second while something changes, once
+ * a second while nothing does: is there memory to trim, and would a pass of compaction be worth it?
  *
  * Ownership: the engine is the caller's and outlives it.
  * Locking:   none of its own; takes COMPACT, GROW and below.

@@ -79,12 +79,19 @@ static uint64_t check_objects(void)
 	return live_bytes();
 }
 
-/* What a class may have: its cells, what it keeps ahead, the rest of a page at its end, and in each
- * span what is less than a cell. */
+/* What a class may have: its cells, what it keeps ahead, and what is less than a page; for each
+ * span that ends early, the rest of a page, and for each other one, of a cell. */
 static uint64_t class_most(const struct zr_class *class)
 {
-	return class->n_live * class->cell_bytes + atomic_load(&class->xahead_bytes) +
-	       ZR_PAGE_SIZE + class->n_spans * (ZR_SPAN_BYTES % class->cell_bytes);
+	uint64_t n_bytes = class->n_live * class->cell_bytes + atomic_load(&class->xahead_bytes) +
+			   ZR_PAGE_SIZE;
+	uint32_t span_no;
+
+	n_bytes += class->n_spans * (ZR_SPAN_BYTES % class->cell_bytes);
+	for (span_no = class->gaps; span_no != ZR_SPAN_NONE;
+	     span_no = pool.spans[span_no]->gap_next)
+		n_bytes += ZR_PAGE_SIZE;
+	return n_bytes;
 }
 
 static void check_packed(void)
