@@ -10,9 +10,11 @@
 #include "disk-parts.h"
 #include "swap-header.h"
 
-/* How long a change waits for memory that is on its way. */
-#define PATIENCE_NS      (INT64_C(1000) * 1000 * 1000)
-#define PATIENCE_SWAP_NS (INT64_C(20) * 1000 * 1000)
+/* How long a change waits for memory that is on its way. Who swaps can take a refusal and must not
+ * be kept waiting: in all, and if none came to anybody. */
+#define PATIENCE_NS           (INT64_C(1000) * 1000 * 1000)
+#define PATIENCE_SWAP_NS      (INT64_C(200) * 1000 * 1000)
+#define PATIENCE_SWAP_NONE_NS (INT64_C(20) * 1000 * 1000)
 
 static uint32_t in_page(uint64_t offset)
 {
@@ -104,8 +106,9 @@ uint64_t zr_disk_orig_bytes(const struct zr_disk *disk)
 
 struct patience {
 	uint64_t generation; /* of the pool, before the attempt */
-	int64_t deadline_ns; /* 0: there was no attempt yet */
-	bool is_last;        /* the attempt after the deadline */
+	int64_t end_ns;      /* 0: there was no attempt yet */
+	int64_t silence_ns;  /* for how long none may come */
+	bool is_last;        /* the attempt after the end */
 };
 
 static int64_t monotonic_ns(void)
@@ -121,31 +124,37 @@ static void attempt(struct zr_disk *disk, struct patience *patience)
 	patience->generation = zr_pool_generation(&disk->engine->pool);
 }
 
-/* Whoever swaps can take a refusal, and must not be kept waiting. */
-static int64_t patience_ns(struct zr_disk *disk)
+static void patience_begin(struct zr_disk *disk, struct patience *patience)
 {
 	struct zr_attrs attrs;
+	bool swaps;
 
 	zr_disk_attrs(disk, &attrs);
-	return attrs.format == ZR_FORMAT_SWAP ? PATIENCE_SWAP_NS : PATIENCE_NS;
+	swaps = attrs.format == ZR_FORMAT_SWAP && zr_disk_size(disk) > 0;
+	patience->end_ns = monotonic_ns() + (swaps ? PATIENCE_SWAP_NS : PATIENCE_NS);
+	patience->silence_ns = swaps ? PATIENCE_SWAP_NONE_NS : PATIENCE_NS;
 }
 
 /* The attempt was @r. Return: is there to be another one? */
 static bool be_patient(struct zr_disk *disk, struct patience *patience, int *r)
 {
+	int64_t now;
+
 	if (*r != -EAGAIN)
 		return false;
-
 	if (patience->is_last) {
 		*r = -ENOMEM;
 		return false;
 	}
-	if (patience->deadline_ns == 0)
-		patience->deadline_ns = monotonic_ns() + patience_ns(disk);
+	if (patience->end_ns == 0)
+		patience_begin(disk, patience);
+
 	/* Late is not in vain: memory may have come while this thread was waiting for a core. */
-	patience->is_last = monotonic_ns() >= patience->deadline_ns ||
+	now = monotonic_ns();
+	patience->is_last = now >= patience->end_ns ||
 			    !zr_pool_wait(&disk->engine->pool, patience->generation,
-					  patience->deadline_ns);
+					  (int64_t)zr_min((uint64_t)patience->end_ns,
+							  (uint64_t)(now + patience->silence_ns)));
 	return true;
 }
 

@@ -16,10 +16,10 @@
  * Locking:   every call locks for itself. The shape is held shared by what uses the pages and
  *            exclusive by what changes size, codec or attributes; reading takes neither.
  * Errors:    those of pages.h, but -EAGAIN: changes wait, holding nothing, for memory that is on
- *            its way, 1 s at most and 20 ms on a swap disk, and then it is -ENOMEM; -EFBIG past
- *            ZR_DISK_SIZE_MAX, -ESTALE once the disk was removed, -EBUSY for what is set once.
- *            Nothing has changed then, except that a write may have done its first pages, which it
- *            says, and a punch zeroed its first end.
+ *            its way, 1 s at most, and then it is -ENOMEM; on a swap disk 20 ms if none comes to
+ *            anybody, and 200 ms at most. -EFBIG past ZR_DISK_SIZE_MAX, -ESTALE once the disk was
+ *            removed, -EBUSY for what is set once. Nothing has changed then, except that a write
+ *            may have done its first pages, which it says, and a punch zeroed its first end.
  * Cost:      that of the pages touched; growing is free, discarding 512 pages is one step.
  */
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 
 import pytest
 
@@ -47,7 +48,10 @@ def test_data_comes_back(zramfs, case):
 
 def test_a_higher_level_compresses_more(zramfs):
     """Else a level was parsed and ignored."""
-    data = b"".join(half_page(i // 2)[:2048] + text_page(i)[:2048] for i in range(400))
+    # Words in any order: matches that only a long search finds.
+    chance = random.Random(1)
+    words = [chance.randbytes(chance.randrange(3, 9)) for _ in range(120)]
+    data = b"".join(b"".join(chance.choices(words, k=2000))[:PAGE] for _ in range(400))
     for codec, low, high in (("zstd", "level=1", "level=19"), ("lz4hc", "level=1", "level=9")):
         sizes = []
         for params in (low, high):

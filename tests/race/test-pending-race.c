@@ -77,7 +77,7 @@ static void publish(zr_slot fresh)
 static void *write_for_ever(void *context)
 {
 	uint64_t write_no = 1;
-	zr_slot fresh;
+	zr_slot fresh = ZR_SLOT_HOLE;
 
 	while (!atomic_load(&stop)) {
 		if (object_new(write_no, &fresh) < 0)
@@ -111,7 +111,7 @@ static int end_by_word(zr_slot slot, zr_slot fresh)
 static void change(void)
 {
 	uint64_t write_no;
-	zr_slot slot, fresh;
+	zr_slot slot, fresh = ZR_SLOT_HOLE;
 	int r;
 
 	CHECK(zr_page_change_begin(&disk->pages, 0, &slot) == 0);
