@@ -29,6 +29,8 @@ static struct zr_disk *disk;
 static _Atomic bool stop;
 static _Atomic uint64_t n_writes, n_lost, n_alike, n_published;
 static bool trust_the_word; /* leave the pending bit out */
+static zr_slot taken[ZR_SPAN_BYTES / OBJECT_BYTES];
+static unsigned int n_taken;
 
 /* An object of a length that never changes, which says which write it is. */
 static int object_new(uint64_t write_no, zr_slot *slotp)
@@ -138,7 +140,7 @@ static void change(void)
 static void set_up(void)
 {
 	struct zr_class *class;
-	zr_slot slot;
+	zr_slot slot = ZR_SLOT_HOLE;
 
 	rig_init(&rig);
 	disk = rig_add(&rig, "one", ZR_PAGE_SIZE);
@@ -149,7 +151,16 @@ static void set_up(void)
 	/* Tended by nobody: it neither grows nor borrows beyond what it has. */
 	zr_pool_tend(&disk->engine->pool, true);
 	while (atomic_load(&class->xn_avail) > 2)
-		CHECK(object_new(0, &slot) == 0);
+		CHECK(object_new(0, &taken[n_taken++]) == 0);
+}
+
+static void tear_down(void)
+{
+	while (n_taken > 0)
+		zr_pages_retire_slot(disk->engine, taken[--n_taken]);
+	zr_pool_tend(&disk->engine->pool, false);
+	zr_disk_unpin(rig.store, disk);
+	rig_deinit(&rig);
 }
 
 static bool is_shown(void)
@@ -196,5 +207,6 @@ int main(void)
 	set_up();
 	RUN(test_without_the_bit_a_write_is_lost);
 	RUN(test_with_the_bit_none_is);
-	return 0; /* the cells that were taken away are nobody's: the process is their end */
+	tear_down();
+	return 0;
 }
