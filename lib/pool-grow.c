@@ -17,7 +17,7 @@
 #include "pool-parts.h"
 
 /* What is kept to give lasts at least that long at the present rate, up to the maximum. */
-#define AHEAD_NS  (INT64_C(10) * 1000 * 1000)
+#define AHEAD_NS  (INT64_C(4) * 1000 * 1000)
 #define AHEAD_MAX (UINT32_C(4) << 20)
 
 /* Populated at once. Who waits is told after each step: where the first touch of memory is slow, on
@@ -32,7 +32,7 @@ int64_t zr_pool_now_ns(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 

@@ -23,12 +23,12 @@
 #define QUIET_NS (1000 * MS_NS)
 
 /*
- * When is a pass worth it? At once, when a 200th of the memory in spans is free cells: with what
- * cannot be avoided that is well inside of 3 %, and at a steady rate of overwrites the pass costs
- * 1 % of what they do. For less, a 2000th, when no pass ended lately: so that what an idle pool
+ * When is a pass worth it? At once, when a 400th of the memory in spans is free cells: with what
+ * cannot be avoided that is well inside of 3 %, and at a steady rate of overwrites the passes cost
+ * less than 1 % of what they do. For less, a 2000th, when no pass ended lately: so that what an idle pool
  * keeps is little, and little is spent on it.
  */
-#define WASTE_SHARE       200u
+#define WASTE_SHARE       400u
 #define WASTE_SHARE_LATER 2000u
 #define WASTE_MIN_BYTES   UINT64_C(65536)
 #define LATER_NS          (1000 * MS_NS)

@@ -198,7 +198,7 @@ static void grow_again(struct zr_class *class, int64_t ago_ns)
 
 static void test_growth_follows_what_is_asked(void)
 {
-	const int64_t fast = 0, steady = INT64_C(25000000), slow = INT64_C(100000000);
+	const int64_t fast = 0, steady = INT64_C(10000000), slow = INT64_C(100000000);
 	struct zr_class *class;
 	uint32_t ahead;
 
