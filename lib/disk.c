@@ -111,14 +111,6 @@ struct patience {
 	bool is_last;        /* the attempt after the end */
 };
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static void attempt(struct zr_disk *disk, struct patience *patience)
 {
 	patience->generation = zr_pool_generation(&disk->engine->pool);
@@ -131,7 +123,7 @@ static void patience_begin(struct zr_disk *disk, struct patience *patience)
 
 	zr_disk_attrs(disk, &attrs);
 	swaps = attrs.format == ZR_FORMAT_SWAP && zr_disk_size(disk) > 0;
-	patience->end_ns = monotonic_ns() + (swaps ? PATIENCE_SWAP_NS : PATIENCE_NS);
+	patience->end_ns = zr_monotonic_ns() + (swaps ? PATIENCE_SWAP_NS : PATIENCE_NS);
 	patience->silence_ns = swaps ? PATIENCE_SWAP_NONE_NS : PATIENCE_NS;
 }
 
@@ -150,7 +142,7 @@ static bool be_patient(struct zr_disk *disk, struct patience *patience, int *r)
 		patience_begin(disk, patience);
 
 	/* Late is not in vain: memory may have come while this thread was waiting for a core. */
-	now = monotonic_ns();
+	now = zr_monotonic_ns();
 	patience->is_last = now >= patience->end_ns ||
 			    !zr_pool_wait(&disk->engine->pool, patience->generation,
 					  (int64_t)zr_min((uint64_t)patience->end_ns,

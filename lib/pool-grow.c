@@ -12,7 +12,6 @@
 #include "pool.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "pool-parts.h"
 
@@ -27,14 +26,6 @@
 /* How many spans are looked at while their class is locked. It matters where a system page is more
  * than 4096 bytes: then a span may have free pages and none to give. */
 #define LOOK_MAX 32u
-
-int64_t zr_pool_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* waiting */
 
@@ -298,7 +289,7 @@ int zr_pool_grow_class(struct zr_pool *pool, struct zr_class *class)
 		zr_pool_vacate_cancel(pool, class);
 	was_short = atomic_exchange(&class->xshort, false);
 	if (was_short || ahead_before == 0 || zr_class_avail(class) < zr_class_ahead(class))
-		class_adapt(class, zr_pool_now_ns(), was_short);
+		class_adapt(class, zr_monotonic_ns(), was_short);
 
 	n_steps = ahead_of(class) / STEP_BYTES + 2; /* the last cell of a step may not be whole */
 	while ((n_avail = zr_class_avail(class)) < zr_class_ahead(class)) {
@@ -345,7 +336,7 @@ int zr_pool_refill(struct zr_pool *pool)
 			}
 		}
 	}
-	atomic_store(&pool->xrefused_ns, r < 0 ? zr_pool_now_ns() : 0);
+	atomic_store(&pool->xrefused_ns, r < 0 ? zr_monotonic_ns() : 0);
 	waiters_wake(pool);
 	return r;
 }
@@ -521,7 +512,7 @@ static uint64_t class_trim(struct zr_pool *pool, struct zr_class *class)
 static void class_calm_down(struct zr_pool *pool, struct zr_class *class, int64_t quiet_ns)
 {
 	ZR_GUARD(&pool->grow);
-	if (class->n_spans > 0 && zr_pool_now_ns() - class->grown_ns >= quiet_ns)
+	if (class->n_spans > 0 && zr_monotonic_ns() - class->grown_ns >= quiet_ns)
 		class_set_ahead(class, class_is_unused(class) ? 0 : ahead_min(class));
 }
 

@@ -84,5 +84,3 @@ static inline uint32_t zr_class_cells_below(const struct zr_class *class, uint64
 
 /* Stop emptying the spans of a class, which is in need of cells. */
 void zr_pool_vacate_cancel(struct zr_pool *pool, struct zr_class *class);
-
-int64_t zr_pool_now_ns(void);

@@ -247,7 +247,7 @@ static bool was_refused_lately(const struct zr_pool *pool)
 {
 	const int64_t refused_ns = atomic_load_explicit(&pool->xrefused_ns, memory_order_relaxed);
 
-	return refused_ns != 0 && zr_pool_now_ns() - refused_ns < REFUSED_NS;
+	return refused_ns != 0 && zr_monotonic_ns() - refused_ns < REFUSED_NS;
 }
 
 int zr_pool_alloc(struct zr_pool *pool, uint32_t n_bytes, zr_position *positionp)

@@ -35,7 +35,9 @@
  */
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "check.h"
 
@@ -105,6 +107,15 @@ static inline void zr_assert_none_held(void)
 {
 }
 #endif
+
+/* Nanoseconds of CLOCK_MONOTONIC, which deadlines are given by. */
+static inline int64_t zr_monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 
 static inline void zr_must(int error)
 {

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "compact.h"
 
@@ -44,14 +43,6 @@ struct zr_upkeep {
 	int64_t look_ns; /* when to look next */
 	struct zr_pool_usage seen;
 };
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static bool is_worth_a_pass(const struct zr_upkeep *upkeep, const struct zr_pool_usage *usage,
 			    int64_t now)
@@ -98,7 +89,7 @@ static void pass_on(struct zr_upkeep *upkeep)
 	if (!upkeep->passing) {
 		(void)zr_pool_trim(&upkeep->engine->pool, QUIET_NS);
 		nice_set(NICE_WAITED_FOR);
-		upkeep->pass_ended_ns = now_ns();
+		upkeep->pass_ended_ns = zr_monotonic_ns();
 		upkeep->pass_took_ns = upkeep->pass_ended_ns - upkeep->pass_began_ns;
 	}
 }
@@ -127,11 +118,12 @@ static void *run(void *context)
 		if (atomic_load(&pool->xwoken)) {
 			(void)zr_pool_refill(pool);
 			/* Something happens: what is wasted is worth a look soon. */
-			upkeep->look_ns = (int64_t)zr_min((uint64_t)upkeep->look_ns,
-							  (uint64_t)(now_ns() + LOOK_BUSY_NS));
+			upkeep->look_ns =
+				(int64_t)zr_min((uint64_t)upkeep->look_ns,
+						(uint64_t)(zr_monotonic_ns() + LOOK_BUSY_NS));
 		}
-		if (now_ns() >= upkeep->look_ns)
-			look(upkeep, now_ns());
+		if (zr_monotonic_ns() >= upkeep->look_ns)
+			look(upkeep, zr_monotonic_ns());
 		if (upkeep->passing)
 			pass_on(upkeep);
 	}

@@ -186,10 +186,10 @@ static void grow_again(struct zr_class *class, int64_t ago_ns)
 		while (atomic_load(&class->xn_avail) > 0)
 			CHECK(object_alloc(&taken[n_taken++], 2048, 1) == 0);
 		atomic_store(&class->xahead_bytes, before);
-		began = zr_pool_now_ns();
+		began = zr_monotonic_ns();
 		class->grown_ns = began - ago_ns;
 		CHECK(object_alloc(&taken[n_taken++], 2048, 1) == 0);
-	} while (zr_pool_now_ns() - began > INT64_C(8000000));
+	} while (zr_monotonic_ns() - began > INT64_C(8000000));
 
 	objects_free(taken, n_taken);
 	zr_pool_trim(&pool, INT64_MAX);
