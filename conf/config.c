@@ -7,7 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "sections.h"
+#include "doubts.h"
+#include "expression.h"
+#include "loading.h"
+#include "size.h"
 #include "swap-header.h"
 
 /* The one attribute whose value has rules here: a disk that is configured has a size. */
@@ -16,116 +19,108 @@
 /* Longest text of a value: a line that loads is shorter. */
 #define VALUE_MAX 256u
 
-/* A key of [zramfs]. */
-struct setting {
-	const char *allowed;
-	int (*parse)(struct config *config, const char *text);
-	void (*print)(const struct config *config, char *text, size_t n_text);
-};
-
-static int threads_parse(struct config *config, const char *text)
+static void file_closep(FILE **filep)
 {
-	unsigned int n_threads = 0;
-
-	if (*text == '\0')
-		return -EINVAL;
-
-	for (; *text; ++text) {
-		if (*text < '0' || *text > '9')
-			return -EINVAL;
-		n_threads = n_threads * 10 + (unsigned int)(*text - '0');
-		if (n_threads > CONFIG_THREADS_MAX)
-			return -ERANGE;
-	}
-
-	config->n_threads = n_threads;
-	return 0;
+	if (*filep)
+		fclose(*filep);
 }
 
-static void threads_print(const struct config *config, char *text, size_t n_text)
-{
-	snprintf(text, n_text, "%u", config->n_threads);
-}
-
-/* One row each: names apart, as the reader of sections wants a list of them. */
-static const char *const setting_names[] = { "threads", NULL };
-static const struct setting settings[] = {
-	{ "0 (one for each core) to 64", threads_parse, threads_print },
-};
-
-_Static_assert(ZR_ARRAY_SIZE(setting_names) == ZR_ARRAY_SIZE(settings) + 1, "a name a row");
-_Static_assert(CONFIG_THREADS_MAX == 64, "the message of threads says 64");
+/* values */
 
 static const char *error_what(int r)
 {
 	return r == -ERANGE ? "too large" : "not a value for it";
 }
 
-static int daemon_apply(struct config *config, const struct sections *sections)
+/* Is it a size that must be computed? What is one as it stands is not. */
+static bool is_expression(const struct zr_attr *attr, const char *text, uint64_t ram_bytes)
 {
-	const struct section *section = sections_find(sections, SECTION_DAEMON);
+	uint64_t bytes;
+
+	return strcmp(attr->type, "size") == 0 && (strstr(text, "ram") || strchr(text, '(')) &&
+	       zr_size_parse(text, ram_bytes, &bytes) == -EINVAL;
+}
+
+/* The text that the attribute is to read: the value, or what it comes to. */
+static int value_resolve(const struct lines *lines, const struct record *record, uint64_t ram_bytes,
+			 char text[VALUE_MAX])
+{
+	struct expression_error error;
+	uint64_t bytes;
+	int r;
+
+	if (!is_expression(record->attr, record->value, ram_bytes)) {
+		snprintf(text, VALUE_MAX, "%s", record->value);
+		return 0;
+	}
+
+	r = expression_parse(record->value, EXPRESSION_BYTES, ram_bytes, &bytes, &error);
+	if (r < 0)
+		return record_refuse(record, lines, r == -ERANGE ? "too large" : error.what,
+				     record->attr->allowed);
+	snprintf(text, VALUE_MAX, "%" PRIu64, bytes);
+	return 0;
+}
+
+static int daemon_apply(struct loading *loading)
+{
+	const struct section *section = sections_find(&loading->sections, SECTION_DAEMON);
+	const struct lines *lines = &loading->sections.lines;
+	struct zr_daemon_spec *daemon = &loading->config->daemon;
 	size_t i;
 	int r;
 
-	for (i = 0; section && i < ZR_ARRAY_SIZE(settings); ++i) {
-		const struct record *record = section_find(section, setting_names[i]);
+	for (i = 0; section && i < section->n_records; ++i) {
+		const struct record *record = &section->records[i];
+		char text[VALUE_MAX];
 
-		if (!record)
+		if (!record->attr)
 			continue;
 
-		r = settings[i].parse(config, record->value);
+		r = value_resolve(lines, record, daemon->ram_bytes, text);
 		if (r < 0)
-			return record_refuse(record, &sections->lines, error_what(r),
-					     settings[i].allowed);
+			return r;
+		r = record->attr->parse_daemon(daemon, text);
+		if (r < 0)
+			return record_refuse(record, lines, error_what(r), record->attr->allowed);
 	}
 
 	return 0;
 }
 
-static int disksize_check(struct zr_disk_spec *spec, const struct record *record,
-			  const struct lines *lines)
+static int spec_apply(struct loading *loading, struct zr_disk_spec *spec,
+		      const struct section *section)
 {
-	char allowed[64];
-
-	snprintf(allowed, sizeof(allowed), "1 byte to %" PRIu64 "T", ZR_DISK_SIZE_MAX >> 40);
-
-	if (spec->disksize_bytes == 0)
-		return record_refuse(record, lines, "too small", allowed);
-	if (spec->disksize_bytes > ZR_DISK_SIZE_MAX)
-		return record_refuse(record, lines, "too large", allowed);
-
-	spec->disksize_bytes = zr_align_up(spec->disksize_bytes, ZR_PAGE_SIZE);
-	return 0;
-}
-
-/* In the order of the attribute table, where an algorithm stands before its parameters. */
-static int spec_apply(struct zr_disk_spec *spec, const struct section *section,
-		      const struct lines *lines)
-{
-	const struct zr_attr *attr;
-	const struct record *record;
-	unsigned int i;
+	const struct lines *lines = &loading->sections.lines;
+	size_t i;
 	int r;
 
-	for (i = 0; (attr = zr_attr_at(i)); ++i) {
-		record = section_find(section, attr->name);
-		if (!record)
+	for (i = 0; i < section->n_records; ++i) {
+		const struct record *record = &section->records[i];
+		char text[VALUE_MAX];
+
+		if (!record->attr)
 			continue;
 
-		r = attr->parse(spec, record->value);
+		r = value_resolve(lines, record, spec->ram_bytes, text);
 		if (r < 0)
-			return record_refuse(record, lines, error_what(r), attr->allowed);
+			return r;
+		r = record->attr->parse(spec, text);
+		if (r < 0)
+			return record_refuse(record, lines, error_what(r), record->attr->allowed);
 	}
 
-	record = section_find(section, KEY_DISKSIZE);
-	return record ? disksize_check(spec, record, lines) : 0;
+	ignored_take(loading, section);
+	return compcache_apply(loading, spec, section);
 }
 
-static int swap_check(const struct zr_disk_spec *spec, const struct section *section,
-		      const struct lines *lines)
+/* disks */
+
+/* @record: what says the size, or NULL. */
+static int swap_check(const struct lines *lines, const struct zr_disk_spec *spec,
+		      unsigned int line_no, const struct record *record)
 {
 	uint64_t bytes_min = ZR_SWAP_PAGES_MIN * (uint64_t)sysconf(_SC_PAGESIZE);
-	const struct record *record = section_find(section, KEY_DISKSIZE);
 	char allowed[64];
 
 	if (spec->attrs.format != ZR_FORMAT_SWAP || spec->disksize_bytes >= bytes_min)
@@ -135,10 +130,10 @@ static int swap_check(const struct zr_disk_spec *spec, const struct section *sec
 	if (record)
 		return record_refuse(record, lines, "too small for format = swap", allowed);
 
-	return lines_refuse(lines, section->line_no,
+	return lines_refuse(lines, line_no,
 			    "[%s]: disksize = %" PRIu64 ": too small for format = swap; "
 			    "allowed: %s",
-			    section->name, spec->disksize_bytes, allowed);
+			    spec->attrs.name, spec->disksize_bytes, allowed);
 }
 
 /* compcache's size for a disk that has none. */
@@ -147,66 +142,156 @@ static uint64_t disksize_default(uint64_t ram_bytes)
 	return zr_min(zr_align_up(ram_bytes / 4, ZR_PAGE_SIZE), ZR_DISK_SIZE_MAX);
 }
 
-/* @spec: the defaults. */
-static int disk_apply(struct zr_disk_spec *spec, const struct section *section,
-		      const struct lines *lines)
+/* What is still open once all is said. @record: what says the size, or NULL. */
+static int disk_complete(struct loading *loading, struct zr_disk_spec *spec, unsigned int line_no,
+			 const struct record *record)
 {
-	int r;
-
-	snprintf(spec->attrs.name, sizeof(spec->attrs.name), "%s", section->name);
-
-	r = spec_apply(spec, section, lines);
-	if (r < 0)
-		return r;
+	const struct lines *lines = &loading->sections.lines;
 
 	if (spec->disksize_bytes == 0)
 		spec->disksize_bytes = disksize_default(spec->ram_bytes);
 	if (spec->disksize_bytes == 0)
-		return lines_refuse(lines, section->line_no,
+		return lines_refuse(lines, line_no,
 				    "[%s]: no disksize, and the size of RAM is unknown; "
 				    "allowed: disksize = bytes",
-				    section->name);
+				    spec->attrs.name);
 
-	return swap_check(spec, section, lines);
+	return swap_check(lines, spec, line_no, record);
 }
 
-static int config_apply(struct config *config, const struct sections *sections)
+/* Does the top of the file or [defaults] say a size? */
+static bool defaults_are_sized(const struct loading *loading)
 {
-	const struct section *section;
+	return loading->config->defaults.disksize_bytes > 0;
+}
+
+static int disk_apply(struct loading *loading, const struct section *section)
+{
+	struct config *config = loading->config;
+	struct config_disk *disk = &config->disks[config->n_disks];
+	const struct record *record = section_find(section, KEY_DISKSIZE);
+	int r;
+
+	*disk = (struct config_disk){ .spec = config->defaults,
+				      .sized = record || defaults_are_sized(loading) };
+	snprintf(disk->spec.attrs.name, sizeof(disk->spec.attrs.name), "%s", section->name);
+	if (section->generator)
+		generator_defaults(loading, &disk->spec);
+
+	r = spec_apply(loading, &disk->spec, section);
+	if (r == 0)
+		r = generator_apply(loading, &disk->spec, section);
+	if (r == GENERATOR_E_NOT_MADE)
+		return 0;
+	if (r == 0)
+		r = disk_complete(loading, &disk->spec, section->line_no, record);
+	if (r == 0)
+		++config->n_disks;
+	return r;
+}
+
+/* Disks that num_devices asks for beyond those that have a section. */
+static int more_disks_apply(struct loading *loading, unsigned int n_disks, unsigned int line_no)
+{
+	struct config *config = loading->config;
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < n_disks; ++i) {
+		struct config_disk *disk = &config->disks[config->n_disks];
+		char name[ZR_NAME_MAX + 1];
+
+		snprintf(name, sizeof(name), "zram%u", i);
+		if (sections_find(&loading->sections, name))
+			continue;
+		if (config->n_disks == ZR_DISKS_MAX)
+			return lines_refuse(&loading->sections.lines, line_no,
+					    "num_devices = %u: too many disks with those that have "
+					    "a section; allowed: %u",
+					    n_disks, ZR_DISKS_MAX);
+
+		*disk = (struct config_disk){ .spec = config->defaults,
+					      .sized = defaults_are_sized(loading) };
+		memcpy(disk->spec.attrs.name, name, sizeof(name));
+		r = disk_complete(loading, &disk->spec, line_no, NULL);
+		if (r == 0)
+			++config->n_disks;
+	}
+	return r;
+}
+
+static int disks_apply(struct loading *loading)
+{
+	struct sections *sections = &loading->sections;
+	struct config *config = loading->config;
+	const struct record *record;
+	unsigned int n_more;
 	size_t i;
 	int r;
 
-	r = daemon_apply(config, sections);
+	r = compcache_disks(loading, &n_more, &record);
 	if (r < 0)
 		return r;
 
-	section = sections_find(sections, SECTION_DEFAULTS);
-	if (section) {
-		r = spec_apply(&config->defaults, section, &sections->lines);
-		if (r < 0)
-			return r;
-	}
-
-	/* One more than sections, so that none are an allocation, too. */
-	config->disks = calloc(sections->n_sections + 1, sizeof(*config->disks));
+	/* One more than there can be, so that none are an allocation, too. */
+	config->disks = calloc(sections->n_sections + n_more + 1, sizeof(*config->disks));
 	if (!config->disks)
 		return lines_fail(&sections->lines, ENOMEM);
 
-	for (i = 0; i < sections->n_sections; ++i) {
-		struct zr_disk_spec *spec = &config->disks[config->n_disks];
+	for (i = 0; r == 0 && i < sections->n_sections; ++i) {
+		const struct section *section = &sections->sections[i];
 
-		section = &sections->sections[i];
-		if (!section_is_disk(section))
-			continue;
-
-		*spec = config->defaults;
-		r = disk_apply(spec, section, &sections->lines);
-		if (r < 0)
-			return r;
-		++config->n_disks;
+		if (section_is_disk(section))
+			r = disk_apply(loading, section);
+		else if (section->ignored && sections_find(sections, section->name) == section)
+			naming_add(&loading->ignored, section->line_no, "[%s]", section->name);
 	}
+	return r < 0 || n_more == 0 ? r : more_disks_apply(loading, n_more, record->line_no);
+}
 
-	return 0;
+/* the whole */
+
+static int defaults_apply(struct loading *loading)
+{
+	struct zr_disk_spec *spec = &loading->config->defaults;
+	const struct sections *sections = &loading->sections;
+	const struct section *defaults = sections_find(sections, SECTION_DEFAULTS);
+	int r;
+
+	r = sections_check_twice(sections, &sections->top, defaults);
+	if (r == 0)
+		r = sections_check_twice(sections, &sections->top,
+					 sections_find(sections, SECTION_DAEMON));
+	if (r == 0)
+		r = spec_apply(loading, spec, &sections->top);
+	if (r == 0 && defaults)
+		r = spec_apply(loading, spec, defaults);
+	return r;
+}
+
+static int warn(struct loading *loading)
+{
+	struct warnings *warnings = &loading->config->warnings;
+	int r;
+
+	r = naming_warn(&loading->ignored, warnings, "ignored, as they mean nothing here");
+	if (r == 0)
+		r = naming_warn(&loading->not_made, warnings, "disks that are not made");
+	if (r == 0)
+		r = doubts_warn(loading->config);
+	return r < 0 ? lines_fail(&loading->sections.lines, -r) : 0;
+}
+
+static int config_apply(struct loading *loading)
+{
+	int r;
+
+	r = daemon_apply(loading);
+	if (r == 0)
+		r = defaults_apply(loading);
+	if (r == 0)
+		r = disks_apply(loading);
+	return r < 0 ? r : warn(loading);
 }
 
 static struct config *config_new(uint64_t ram_bytes, uint32_t uid, uint32_t gid)
@@ -216,37 +301,47 @@ static struct config *config_new(uint64_t ram_bytes, uint32_t uid, uint32_t gid)
 	if (!config)
 		return NULL;
 
+	zr_daemon_spec_init(&config->daemon, ram_bytes);
 	zr_disk_spec_init(&config->defaults, ram_bytes);
 	config->defaults.attrs.uid = uid;
 	config->defaults.attrs.gid = gid;
 	return config;
 }
 
+int config_load_stream(struct config **configp, FILE *file, const char *path, uint64_t ram_bytes,
+		       uint32_t uid, uint32_t gid, char *message, size_t n_message)
+{
+	struct loading loading = {
+		.sections.lines = { .path = path, .message = message, .n_message = n_message },
+	};
+	int r = 0;
+
+	loading.config = config_new(ram_bytes, uid, gid);
+	if (!loading.config)
+		r = lines_fail(&loading.sections.lines, ENOMEM);
+	if (r == 0)
+		r = sections_read(&loading.sections, file);
+	if (r == 0)
+		r = config_apply(&loading);
+	if (r == 0)
+		*configp = ZR_STEAL(loading.config);
+
+	sections_deinit(&loading.sections);
+	config_free(loading.config);
+	return r;
+}
+
 int config_load(struct config **configp, const char *path, uint64_t ram_bytes, uint32_t uid,
 		uint32_t gid, char *message, size_t n_message)
 {
-	ZR_CLEANUP(config_freep) struct config *config = NULL;
-	ZR_CLEANUP(sections_deinit)
-	struct sections sections = {
-		.lines = { .path = path, .message = message, .n_message = n_message },
-		.daemon_keys = setting_names,
-	};
+	const struct lines lines = { .path = path, .message = message, .n_message = n_message };
+	ZR_CLEANUP(file_closep) FILE *file = NULL;
 	int r;
 
-	config = config_new(ram_bytes, uid, gid);
-	if (!config)
-		return lines_fail(&sections.lines, ENOMEM);
-
-	r = sections_read(&sections);
+	r = lines_open(&lines, &file);
 	if (r < 0)
 		return r;
-
-	r = config_apply(config, &sections);
-	if (r < 0)
-		return r;
-
-	*configp = ZR_STEAL(config);
-	return 0;
+	return config_load_stream(configp, file, path, ram_bytes, uid, gid, message, n_message);
 }
 
 int config_default(struct config **configp, uint64_t ram_bytes, uint32_t uid, uint32_t gid)
@@ -265,22 +360,26 @@ int config_default(struct config **configp, uint64_t ram_bytes, uint32_t uid, ui
 		return -ENOMEM;
 
 	config->n_disks = 1;
-	config->disks[0] = config->defaults;
-	config->disks[0].disksize_bytes = disksize_default(ram_bytes);
-	strcpy(config->disks[0].attrs.name, "zram0");
+	config->disks[0].spec = config->defaults;
+	config->disks[0].spec.disksize_bytes = disksize_default(ram_bytes);
+	strcpy(config->disks[0].spec.attrs.name, "zram0");
 
 	*configp = ZR_STEAL(config);
 	return 0;
 }
 
-/* A size of 0 is no size, and text could not say it. */
-static void value_text(const struct zr_attr *attr, const struct zr_disk_spec *spec, char *text,
-		       size_t n_text)
+const struct config_disk *config_find(const struct config *config, const char *name)
 {
-	text[0] = '\0';
-	if (spec->disksize_bytes > 0 || strcmp(attr->name, KEY_DISKSIZE) != 0)
-		attr->print(spec, text, n_text);
+	size_t i;
+
+	for (i = 0; i < config->n_disks; ++i)
+		if (strcmp(config->disks[i].spec.attrs.name, name) == 0)
+			return &config->disks[i];
+
+	return NULL;
 }
+
+/* printing */
 
 /* A semicolon after white space would start a comment. */
 static void key_print(const char *key, const char *text, FILE *file)
@@ -298,12 +397,12 @@ static void spec_print(const struct zr_disk_spec *spec, const struct zr_disk_spe
 	const struct zr_attr *attr;
 	unsigned int i;
 
-	for (i = 0; (attr = zr_attr_at(i)); ++i) {
-		if (!(attr->flags & ZR_ATTR_CONFIG))
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
+		if (!attr->print)
 			continue;
 
-		value_text(attr, spec, text, sizeof(text));
-		value_text(attr, defaults, inherited, sizeof(inherited));
+		attr->print(spec, text, sizeof(text));
+		attr->print(defaults, inherited, sizeof(inherited));
 		if (text[0] != '\0' || inherited[0] != '\0')
 			key_print(attr->name, text, file);
 	}
@@ -311,21 +410,25 @@ static void spec_print(const struct zr_disk_spec *spec, const struct zr_disk_spe
 
 void config_print(const struct config *config, FILE *file)
 {
+	const struct zr_attr *attr;
 	char text[VALUE_MAX];
+	unsigned int index;
 	size_t i;
 
 	fprintf(file, "[%s]\n", SECTION_DAEMON);
-	for (i = 0; i < ZR_ARRAY_SIZE(settings); ++i) {
-		settings[i].print(config, text, sizeof(text));
-		key_print(setting_names[i], text, file);
+	for (index = 0; (attr = zr_attr_next(&index)); ++index) {
+		if (!attr->print_daemon)
+			continue;
+		attr->print_daemon(&config->daemon, text, sizeof(text));
+		key_print(attr->name, text, file);
 	}
 
 	fprintf(file, "\n[%s]\n", SECTION_DEFAULTS);
 	spec_print(&config->defaults, &config->defaults, file);
 
 	for (i = 0; i < config->n_disks; ++i) {
-		fprintf(file, "\n[%s]\n", config->disks[i].attrs.name);
-		spec_print(&config->disks[i], &config->defaults, file);
+		fprintf(file, "\n[%s]\n", config->disks[i].spec.attrs.name);
+		spec_print(&config->disks[i].spec, &config->defaults, file);
 	}
 }
 
@@ -334,6 +437,7 @@ struct config *config_free(struct config *config)
 	if (!config)
 		return NULL;
 
+	warnings_deinit(&config->warnings);
 	free(config->disks);
 	free(config);
 	return NULL;

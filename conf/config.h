@@ -7,32 +7,36 @@
  *
  * An INI file. [zramfs] is the daemon, [defaults] is what disks are that do not say otherwise,
  * wherever in the file it stands; every other section is a disk of that name, an empty one too. So
- * no disk of a configuration is called zramfs or defaults. The keys of disks are the rows of the
- * attribute table that are marked so. The order of keys means nothing.
+ * no disk of a configuration is called zramfs or defaults. The keys are the rows of the attribute
+ * table that are marked so; aliases.h has those of other programs. The order of keys means nothing.
  *
  * Ownership: config_load() and config_default() give a configuration to be freed.
  * Locking:   none; one thread.
  * Errors:    -EINVAL for text that is refused, the errno of a file that cannot be read, -ENOMEM.
- *            What lines and names are wrong is found first, in the order of the file, then what
- *            values are.
+ *            What lines are wrong is found first, then what names are, in the order of the file,
+ *            then what values are.
  * Cost:      one pass over the text; less than 1 KiB a disk.
  */
 
 #include <stdio.h>
 
 #include "attr.h"
-
-/* Of [zramfs]. */
-#define CONFIG_THREADS_MAX 64u
+#include "warnings.h"
 
 /* Room for most messages; a longer one is cut. */
 #define CONFIG_MESSAGE_MAX 1024u
 
+struct config_disk {
+	struct zr_disk_spec spec;
+	bool sized; /* a key says disksize: it is not what a disk gets that does not say */
+};
+
 struct config {
-	unsigned int n_threads;       /* 0: one for each core */
+	struct zr_daemon_spec daemon;
 	struct zr_disk_spec defaults; /* size 0 unless [defaults] has one; no name */
 	size_t n_disks;
-	struct zr_disk_spec *disks; /* in the order of the file */
+	struct config_disk *disks; /* in the order of the file */
+	struct warnings warnings;
 };
 
 /*
@@ -43,12 +47,20 @@ struct config {
 int config_load(struct config **configp, const char *path, uint64_t ram_bytes, uint32_t uid,
 		uint32_t gid, char *message, size_t n_message);
 
+/* The same of an open file, which stays the caller's. @path: what messages say, and whose dialect
+ * it is. */
+int config_load_stream(struct config **configp, FILE *file, const char *path, uint64_t ram_bytes,
+		       uint32_t uid, uint32_t gid, char *message, size_t n_message);
+
 /* What runs without a file: zram0, a quarter of RAM. Return: 0, -EINVAL where RAM is unknown,
  * -ENOMEM. */
 int config_default(struct config **configp, uint64_t ram_bytes, uint32_t uid, uint32_t gid);
 
-/* The configuration as text, that loads again to the same, whatever the RAM then is. The owner is
- * not in it. Errors are left in ferror(). */
+/* NULL if there is none of the name. */
+const struct config_disk *config_find(const struct config *config, const char *name);
+
+/* The configuration as text, in keys of ours, that loads again to the same, whatever the RAM then
+ * is. The owner is not in it. Errors are left in ferror(). */
 void config_print(const struct config *config, FILE *file);
 
 struct config *config_free(struct config *config);

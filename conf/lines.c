@@ -3,18 +3,25 @@
 #include "lines.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base.h"
 
 #define BLANKS " \t"
 
+/* A mark of the byte order, in UTF-8. */
+#define BOM "\xef\xbb\xbf"
+
 /* What a line may be, as messages say it. */
 #define LINE_ALLOWED "[section], key = value, or a comment after # or ;"
+
+/* A thousand disks with a comment for each key are a tenth of it. */
+#define FILE_BYTES_MAX (1u << 20)
 
 enum {
 	LINE_E_KEY = 1, /* inih's to read */
@@ -25,15 +32,9 @@ struct reader {
 	const struct lines_handler *handler;
 	void *user;
 	FILE *file;
-	bool in_section;
-	int r; /* the first error; nothing is read after it */
+	size_t n_bytes; /* that were read */
+	int r;          /* the first error; nothing is read after it */
 };
-
-static void file_closep(FILE **filep)
-{
-	if (*filep)
-		fclose(*filep);
-}
 
 int lines_refuse(const struct lines *lines, unsigned int line_no, const char *format, ...)
 {
@@ -65,19 +66,57 @@ int lines_fail(const struct lines *lines, int error)
 
 /* Control bytes are what a binary file or a stray carriage return looks like; a NUL would hide the
  * rest of its line. */
-static int line_check_bytes(const struct lines *lines, const char *text, size_t n_text)
+static int byte_check(const struct lines *lines, int byte)
 {
-	size_t i;
+	if ((byte >= 0x20 && byte != 0x7f) || byte == '\t')
+		return 0;
 
-	for (i = 0; i < n_text; ++i) {
-		unsigned char c = (unsigned char)text[i];
+	return lines_refuse(lines, lines->line_no, "control character 0x%02x; allowed: text",
+			    (unsigned int)byte);
+}
 
-		if ((c < 0x20 && c != '\t') || c == 0x7f)
-			return lines_refuse(lines, lines->line_no,
-					    "control character 0x%02x; allowed: text", c);
+static bool is_comment(const char *text)
+{
+	const char *start = text + strspn(text, BLANKS);
+
+	return *start == '#' || *start == ';';
+}
+
+/* The next byte, or EOF; -EINVAL for too many, and then the message is written. */
+static int byte_get(struct reader *reader)
+{
+	const int c = getc(reader->file);
+
+	if (c == EOF || reader->n_bytes++ < FILE_BYTES_MAX)
+		return c;
+
+	return lines_refuse(reader->lines, reader->lines->line_no,
+			    "the file goes on; allowed: %u bytes", FILE_BYTES_MAX);
+}
+
+_Static_assert(EOF != -EINVAL, "the two are told apart");
+
+/* The rest of a line that is longer than it may be, @c being its first byte. Return: 0, or
+ * negative for what is no comment. */
+static int line_skip(struct reader *reader, const char *text, size_t n_max, int c)
+{
+	const struct lines *lines = reader->lines;
+	int next, r = 0;
+
+	if (!is_comment(text))
+		return lines_refuse(lines, lines->line_no, "line too long; allowed: %zu bytes",
+				    n_max);
+
+	for (; r == 0 && c != EOF && c != '\n'; c = next) {
+		next = byte_get(reader);
+		if (next == -EINVAL)
+			return next;
+		if (c != '\r' || (next != EOF && next != '\n'))
+			r = byte_check(lines, c);
 	}
-
-	return 0;
+	if (r == 0 && ferror(reader->file))
+		return lines_fail(lines, errno);
+	return r;
 }
 
 /*
@@ -88,15 +127,16 @@ static int line_check_bytes(const struct lines *lines, const char *text, size_t 
  */
 static int line_get(struct reader *reader, char *text, size_t n_text)
 {
-	static const char bom[] = "\xef\xbb\xbf";
 	struct lines *lines = reader->lines;
-	size_t n_max = n_text - 3, n = 0;
-	int c, r;
+	size_t n_max = n_text - 3, n = 0, i;
+	int c, r = 0;
 
 	++lines->line_no;
-	while ((c = getc(reader->file)) != EOF && c != '\n' && n <= n_max)
+	while ((c = byte_get(reader)) >= 0 && c != '\n' && n <= n_max)
 		text[n++] = (char)c;
 
+	if (c == -EINVAL)
+		return c;
 	if (ferror(reader->file))
 		return lines_fail(lines, errno);
 	if (c == EOF && n == 0)
@@ -104,19 +144,25 @@ static int line_get(struct reader *reader, char *text, size_t n_text)
 
 	if (n > 0 && text[n - 1] == '\r' && (c == EOF || c == '\n'))
 		--n;
-	if (n > n_max || (c != EOF && c != '\n'))
-		return lines_refuse(lines, lines->line_no, "line too long; allowed: %zu bytes",
-				    n_max);
-
-	r = line_check_bytes(lines, text, n);
-	if (r < 0)
-		return r;
-
 	text[n] = '\0';
-	if (lines->line_no == 1 && strncmp(text, bom, strlen(bom)) == 0)
-		memmove(text, text + strlen(bom), n - strlen(bom) + 1);
+	for (i = 0; r == 0 && i < n; ++i)
+		r = byte_check(lines, (unsigned char)text[i]);
+	if (r == 0 && (n > n_max || (c != EOF && c != '\n')))
+		r = line_skip(reader, text, n_max, c);
+	return r < 0 ? r : 1;
+}
 
-	return 1;
+/* @text: what follows a mark of the byte order, and white space where that means nothing. */
+static void line_trim(const struct lines *lines, char *text)
+{
+	size_t n = 0;
+
+	if (lines->line_no == 1 && strncmp(text, BOM, strlen(BOM)) == 0)
+		n = strlen(BOM);
+	if (lines->indented)
+		n += strspn(text + n, BLANKS);
+	if (n > 0)
+		memmove(text, text + n, strlen(text + n) + 1);
 }
 
 /* @text: starts with a bracket. */
@@ -125,7 +171,6 @@ static int header_take(struct reader *reader, char *text)
 	const struct lines *lines = reader->lines;
 	char *name = text + 1, *end = strchr(text, ']');
 	const char *rest;
-	int r;
 
 	if (!end)
 		return lines_refuse(lines, lines->line_no, "%s: no ']'; allowed: [section]", text);
@@ -140,12 +185,7 @@ static int header_take(struct reader *reader, char *text)
 				    "%s: white space around the name; allowed: [section]", text);
 
 	*end = '\0';
-	r = reader->handler->section(reader->user, name);
-	if (r < 0)
-		return r;
-
-	reader->in_section = true;
-	return 0;
+	return reader->handler->section(reader->user, name);
 }
 
 /* Would inih take this for a key and a value, split where a person would? It takes a colon for an
@@ -155,16 +195,18 @@ static int key_check(const struct reader *reader, const char *text)
 	const struct lines *lines = reader->lines;
 	size_t n_key = strcspn(text, "=:;");
 
+	/* inih passes over it on the first line that it sees, whichever that is. */
+	if (strncmp(text, BOM, strlen(BOM)) == 0)
+		return lines_refuse(lines, lines->line_no,
+				    "%s: a mark of the byte order (EF BB BF) before it; allowed: "
+				    "one, at the start of the file",
+				    text + strlen(BOM));
 	if (text[n_key] != '=')
 		return lines_refuse(lines, lines->line_no, "%s: no '=' after a key; allowed: %s",
 				    text, LINE_ALLOWED);
 	if (n_key == 0)
 		return lines_refuse(lines, lines->line_no, "%s: no key before '='; allowed: %s",
 				    text, LINE_ALLOWED);
-	if (!reader->in_section)
-		return lines_refuse(lines, lines->line_no,
-				    "%s: key before any section; allowed: keys after a [section]",
-				    text);
 
 	return LINE_E_KEY;
 }
@@ -175,7 +217,7 @@ static int line_take(struct reader *reader, char *text)
 	const struct lines *lines = reader->lines;
 	const char *start = text + strspn(text, BLANKS);
 
-	if (*start == '\0' || *start == '#' || *start == ';')
+	if (*start == '\0' || is_comment(text))
 		return 0;
 
 	if (start != text)
@@ -202,8 +244,10 @@ static char *reader_next(char *text, int n_text, void *user)
 		if (r == 0)
 			return NULL;
 
-		if (r > 0)
+		if (r > 0) {
+			line_trim(reader->lines, text);
 			r = line_take(reader, text);
+		}
 		if (r == LINE_E_KEY)
 			return text;
 
@@ -222,17 +266,35 @@ static int reader_key(void *user, const char *section, const char *key, const ch
 	return reader->r == 0;
 }
 
-int lines_read(struct lines *lines, const struct lines_handler *handler, void *user)
+int lines_open(const struct lines *lines, FILE **filep)
 {
-	ZR_CLEANUP(file_closep) FILE *file = NULL;
-	struct reader reader = { .lines = lines, .handler = handler, .user = user };
+	struct stat st;
+	FILE *file;
+	int fd;
+
+	/* Opening a pipe would wait for who writes to it. */
+	fd = open(lines->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return lines_fail(lines, errno);
+	if (fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
+		close(fd);
+		return lines_refuse(lines, 0, "a pipe or a socket; allowed: a file");
+	}
+
+	file = fdopen(fd, "r");
+	if (!file) {
+		close(fd);
+		return lines_fail(lines, ENOMEM);
+	}
+	*filep = file;
+	return 0;
+}
+
+int lines_read(struct lines *lines, FILE *file, const struct lines_handler *handler, void *user)
+{
+	struct reader reader = { .lines = lines, .handler = handler, .user = user, .file = file };
 	int r;
 
-	file = fopen(lines->path, "re");
-	if (!file)
-		return lines_fail(lines, errno);
-
-	reader.file = file;
 	lines->line_no = 0;
 	r = ini_parse_stream(reader_next, &reader, reader_key, &reader);
 	if (reader.r < 0)

@@ -5,69 +5,113 @@
 /*
  * Attributes: the one table
  *
- * Every attribute of a disk is one row: its name, what it is for, whether it is a key of the
- * configuration, a file under .control/<disk>/, or both, and how its text is read and written.
+ * Every attribute, of a disk or of the daemon, is one row: its name, what it is for, when it may
+ * change, and how its text is read and written. What a configuration may say, what lies below
+ * .control/, what zramfsctl explains and what the manual lists are all made from it.
  *
  * Ownership: rows are static.
- * Locking:   parse touches the caller's spec alone; show and apply lock the disk for themselves.
+ * Locking:   parse touches the caller's spec alone; show, stream and apply lock for themselves, and
+ *            may wait and allocate.
  * Errors:    those of the kernel's zram: -EINVAL, -EBUSY, ... ; nothing changed on any of them.
+ *            -EINTR for long work that was interrupted, which has then done a part of it.
  * Cost:      a look-up walks a few dozen rows; not for the path of a disk request.
  */
 
-#include "base.h"
-#include "layout.h"
-
-struct zr_disk;
-struct zr_ctx;
-
-/* A disk that does not exist yet. */
-struct zr_disk_spec {
-	uint64_t ram_bytes; /* what a percentage is of; 0: percentages are refused */
-	uint64_t disksize_bytes;
-	struct zr_attrs attrs; /* the name is the caller's to set */
-};
+#include "stop.h"
+#include "store.h"
 
 enum zr_attr_flags {
-	ZR_ATTR_CONFIG = 1,  /* a key of a disk's section */
-	ZR_ATTR_CONTROL = 2, /* a file under .control/<disk>/ */
-	ZR_ATTR_UNUSED = 4,  /* writing it is refused while the disk is in use */
+	ZR_ATTR_CONFIG = 1,  /* a key of the configuration, and a word of hot_add */
+	ZR_ATTR_CONTROL = 2, /* a file under .control/<disk>/, or .control/zramfs/ */
+	ZR_ATTR_DAEMON = 4,  /* of the daemon, not of a disk */
+	ZR_ATTR_LONG = 8,    /* writing it, or showing it, may take long, and can be interrupted */
 };
 
-/* Longest text of an attribute's control file. */
-#define ZR_ATTR_TEXT_MAX 4096u
+enum zr_attr_when {
+	ZR_WHEN_NEVER,  /* it is read */
+	ZR_WHEN_ALWAYS, /* at any time */
+	ZR_WHEN_EMPTY,  /* while the disk has no size */
+	ZR_WHEN_UNUSED, /* while the disk is not in use */
+	ZR_WHEN_START,  /* when the daemon starts */
+};
+
+/* Longest text that is written to a control file, without the terminator; sysfs has a page. */
+#define ZR_ATTR_VALUE_MAX 4095u
+
+/* Longest text that show gives. What is longer is streamed. */
+#define ZR_ATTR_TEXT_MAX 16384u
+
+/* What an attribute is asked of, and by whom. */
+struct zr_attr_target {
+	struct zr_store *store;
+	struct zr_disk *disk; /* NULL: the daemon */
+	struct zr_ctx *ctx;
+	const struct zr_attrs *defaults; /* what reset goes back to */
+	unsigned int n_threads;          /* that serve disks */
+	struct zr_stop stop;             /* of long work */
+};
 
 struct zr_attr {
 	const char *name;
-	unsigned int flags;
-	unsigned int mode;   /* of the control file: the kernel's */
+	unsigned int flags; /* enum zr_attr_flags */
+	unsigned int mode;  /* of the control file: the kernel's, where it has one */
+	enum zr_attr_when when;
+	const char *type;    /* size, number, word, text, figure, table: for people */
 	const char *unit;    /* NULL: none */
-	const char *when;    /* when it may change, for people */
-	const char *allowed; /* what a message says is allowed */
+	const char *allowed; /* what a message says is allowed; NULL: it is not written */
 	const char *help;    /* one line */
+	const char *since;   /* version of zramfs */
 
 	/* Text of the configuration into a spec. Return: 0, -EINVAL, -ERANGE. */
 	int (*parse)(struct zr_disk_spec *spec, const char *text);
+	int (*parse_daemon)(struct zr_daemon_spec *spec, const char *text);
 	/* What parse would take for what the spec says. Empty: nothing to say, and the key may be
 	 * left out; parse takes that too where print can give it. NULL for what is no key. */
 	void (*print)(const struct zr_disk_spec *spec, char *text, size_t n_text);
-	/* Text written to the control file, without its newline. @defaults: what reset goes back
-	 * to. Return: 0 or -errno. NULL: no writing. */
-	int (*apply)(struct zr_disk *disk, struct zr_ctx *ctx, const struct zr_attrs *defaults,
-		     const char *text);
+	void (*print_daemon)(const struct zr_daemon_spec *spec, char *text, size_t n_text);
+
+	/* What is wrong with such a text whatever the disk is doing, asked before it is claimed.
+	 * NULL: nothing. */
+	int (*check)(const char *text);
+	/* Text written to the control file, without its newline. Return: 0 or -errno. NULL: no
+	 * writing. */
+	int (*apply)(const struct zr_attr_target *target, const char *text);
 	/* Text of the control file, newline included; n_text bytes at most. Return: its length or
-	 * -errno. NULL: no reading. */
-	int (*show)(struct zr_disk *disk, char *text, size_t n_text);
+	 * -errno. NULL: no reading, or stream. */
+	int (*show)(const struct zr_attr_target *target, char *text, size_t n_text);
+	/* The same for text of any length: whole lines, from *cursorp on, which begins with 0 and
+	 * is moved. Return: bytes, 0 at the end, or -errno. */
+	int (*stream)(const struct zr_attr_target *target, uint64_t *cursorp, char *text,
+		      size_t n_text);
 };
 
-/* NULL past the end. */
+/* The index of a row is part of node numbers, and stays what it is when rows are added. */
+#define ZR_ATTR_INDEX_MAX 240u
+
+/* NULL where there is none. */
 const struct zr_attr *zr_attr_at(unsigned int index);
 
-/* NULL if there is none of that name. */
+/* The first row at or above *indexp, which becomes its index; NULL past the last:
+ * for (i = 0; (attr = zr_attr_next(&i)); ++i) */
+const struct zr_attr *zr_attr_next(unsigned int *indexp);
+
+/* Of a disk, or of the daemon. NULL if there is none of that name. */
 const struct zr_attr *zr_attr_find(const char *name);
+const struct zr_attr *zr_attr_find_daemon(const char *name);
 
-/* What a disk is that nobody configured: size 0, lz4, no limit, 0600. The owner is the caller's to
- * set. */
-void zr_disk_spec_init(struct zr_disk_spec *spec, uint64_t ram_bytes);
+/* In words. */
+const char *zr_attr_when_text(enum zr_attr_when when);
 
-/* Is this a name for a disk? Return: 0, or -EINVAL; *whyp then says what is wrong with it. */
-int zr_disk_name_check(const char *name, const char **whyp);
+/* What is set of a disk that is there, or of the daemon: what print would make text of. */
+void zr_attr_spec_of(struct zr_disk *disk, struct zr_disk_spec *spec);
+
+#define ZR_ATTR_WHY_MAX 512u
+
+/*
+ * A line "name attribute=value ..." into @spec, which has the defaults. A value with blanks in it
+ * stands in double quotes. A disk of which no size is said gets none.
+ *
+ * Return: 0, -EINVAL or -ERANGE, and then one line without its newline in @why that names the word
+ * and what is allowed.
+ */
+int zr_attr_parse_line(struct zr_disk_spec *spec, const char *line, char why[ZR_ATTR_WHY_MAX]);

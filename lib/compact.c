@@ -2,6 +2,8 @@
 
 #include "compact.h"
 
+#include <errno.h>
+
 /* The slots looked at in one go, of which most may be absent: a stripe is held meanwhile. */
 #define WINDOW_LEAVES UINT64_C(65536)
 #define LEAVES_MAX    (ZR_DISK_PAGES_MAX >> ZR_LEAF_SHIFT)
@@ -98,17 +100,19 @@ bool zr_compact_step(struct zr_engine *engine)
 	return step_locked(engine, &n_bytes);
 }
 
-/* The rest of what is under way, or a pass. */
-static uint64_t run(struct zr_engine *engine)
+/* The rest of what is under way, or a pass. What went is added to *n_bytesp. */
+static int run(struct zr_engine *engine, const struct zr_stop *stop, int64_t *asked_nsp,
+	       uint64_t *n_bytesp)
 {
-	uint64_t n_bytes = 0;
 	bool more = true;
 
 	while (more) {
+		if (zr_stop_is_wanted_at(stop, zr_monotonic_ns(), asked_nsp))
+			return -EINTR;
 		ZR_GUARD(&engine->compaction.lock);
-		more = step_locked(engine, &n_bytes);
+		more = step_locked(engine, n_bytesp);
 	}
-	return n_bytes;
+	return 0;
 }
 
 bool zr_compact_is_under_way(struct zr_engine *engine)
@@ -117,14 +121,24 @@ bool zr_compact_is_under_way(struct zr_engine *engine)
 	return engine->compaction.under_way;
 }
 
-uint64_t zr_compact(struct zr_engine *engine)
+int zr_compact(struct zr_engine *engine, const struct zr_stop *stop, uint64_t *n_bytesp)
 {
 	uint64_t n_bytes = 0;
+	int64_t asked_ns = 0;
+	int r = 0;
 
 	if (zr_compact_is_under_way(engine))
-		n_bytes += run(engine);
+		r = run(engine, stop, &asked_ns, &n_bytes);
+	if (r < 0)
+		return r;
 	n_bytes += zr_pool_trim(&engine->pool, 0);
-	n_bytes += run(engine);
+	r = run(engine, stop, &asked_ns, &n_bytes);
+	if (r < 0)
+		return r;
+
 	/* Where objects are packed, what was kept ahead elsewhere may be too much. */
-	return n_bytes + zr_pool_trim(&engine->pool, 0);
+	n_bytes += zr_pool_trim(&engine->pool, 0);
+	if (n_bytesp)
+		*n_bytesp = n_bytes;
+	return 0;
 }

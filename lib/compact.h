@@ -13,11 +13,12 @@
  * Locking:   rank COMPACT for a step, which is choosing what to empty, then one leaf, then one
  *            span; for a leaf a stripe for one object at a time. Readers and writers of other pages
  *            notice nothing.
- * Errors:    none: what cannot be moved stays.
+ * Errors:    -EINTR; what cannot be moved stays, and is none.
  * Cost:      looking takes 0.23 ms a GiB of pages, moving 1 us an object, and no step half a ms.
  */
 
 #include "pages.h"
+#include "stop.h"
 
 /* Return: true while there is more to do; false once a pass has ended, or there is nothing to
  * gain. */
@@ -25,5 +26,7 @@ bool zr_compact_step(struct zr_engine *engine);
 
 bool zr_compact_is_under_way(struct zr_engine *engine);
 
-/* A whole pass, after the rest of one that is under way. Return: bytes that went. */
-uint64_t zr_compact(struct zr_engine *engine);
+/* A whole pass, after the rest of one that is under way, unless told to stop: then it stays under
+ * way, for whoever comes next. *n_bytesp, which may be NULL, is what went.
+ * Return: 0 or -EINTR. */
+int zr_compact(struct zr_engine *engine, const struct zr_stop *stop, uint64_t *n_bytesp);

@@ -47,40 +47,58 @@ void zr_disk_attrs(struct zr_disk *disk, struct zr_attrs *attrs)
 	*attrs = *zr_disk_attrs_valid(disk);
 }
 
-int zr_disk_set_mem_limit(struct zr_disk *disk, uint64_t limit_bytes)
-{
-	struct zr_attrs attrs;
-
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
-
-	if (disk->removed)
-		return -ESTALE;
-	attrs = *zr_disk_attrs_valid(disk);
-	attrs.mem_limit_bytes = limit_bytes;
-	attrs_publish_locked(disk, &attrs);
-	return 0;
-}
-
-int zr_disk_set_codec(struct zr_disk *disk, const struct zr_codec_params *params)
+int zr_disk_change_attrs(struct zr_disk *disk, bool only_empty,
+			 int (*change)(struct zr_attrs *attrs, void *context), void *context)
 {
 	struct zr_attrs attrs;
 	int r;
-
-	r = zr_codec_check(params);
-	if (r < 0)
-		return r;
 
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
 
 	if (disk->removed)
 		return -ESTALE;
 	/* What a codec number means must not change while a slot uses it. */
-	if (zr_disk_size(disk) != 0)
+	if (only_empty && zr_disk_size(disk) != 0)
 		return -EBUSY;
 	attrs = *zr_disk_attrs_valid(disk);
-	attrs.codecs[0] = *params;
-	codecs_publish_locked(disk, &attrs);
+	r = change(&attrs, context);
+	if (r < 0)
+		return r;
+
+	if (only_empty)
+		codecs_publish_locked(disk, &attrs);
+	else
+		attrs_publish_locked(disk, &attrs);
+	atomic_store(&disk->entry->ctime_ns, zr_disk_now_ns());
 	return 0;
+}
+
+static int change_mem_limit(struct zr_attrs *attrs, void *context)
+{
+	attrs->mem_limit_bytes = *(const uint64_t *)context;
+	return 0;
+}
+
+int zr_disk_set_mem_limit(struct zr_disk *disk, uint64_t limit_bytes)
+{
+	return zr_disk_change_attrs(disk, false, change_mem_limit, &limit_bytes);
+}
+
+static int change_codec(struct zr_attrs *attrs, void *context)
+{
+	attrs->codecs[0] = *(const struct zr_codec_params *)context;
+	return 0;
+}
+
+int zr_disk_set_codec(struct zr_disk *disk, const struct zr_codec_params *params)
+{
+	struct zr_codec_params wanted = *params;
+	int r;
+
+	r = zr_codec_check(params);
+	if (r < 0)
+		return r;
+	return zr_disk_change_attrs(disk, true, change_codec, &wanted);
 }
 
 static bool is_same_codec(const struct zr_codec_params *a, const struct zr_codec_params *b)
@@ -142,21 +160,25 @@ int zr_disk_codec_number(struct zr_disk *disk, const struct zr_codec_params *par
 	return r;
 }
 
+struct owner {
+	uint32_t mode, uid, gid;
+};
+
+static int change_owner(struct zr_attrs *attrs, void *context)
+{
+	const struct owner *owner = context;
+
+	attrs->mode = owner->mode;
+	attrs->uid = owner->uid;
+	attrs->gid = owner->gid;
+	return 0;
+}
+
 int zr_disk_set_owner(struct zr_disk *disk, uint32_t mode, uint32_t uid, uint32_t gid)
 {
-	struct zr_attrs attrs;
+	struct owner owner = { mode, uid, gid };
 
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
-
-	if (disk->removed)
-		return -ESTALE;
-	attrs = *zr_disk_attrs_valid(disk);
-	attrs.mode = mode;
-	attrs.uid = uid;
-	attrs.gid = gid;
-	attrs_publish_locked(disk, &attrs);
-	atomic_store(&disk->entry->ctime_ns, zr_disk_now_ns());
-	return 0;
+	return zr_disk_change_attrs(disk, false, change_owner, &owner);
 }
 
 int zr_disk_set_name(struct zr_disk *disk, const char *name, uint64_t replaces_id)
@@ -177,24 +199,29 @@ int zr_disk_set_name(struct zr_disk *disk, const char *name, uint64_t replaces_i
 	return 0;
 }
 
-static void counters_clear(struct zr_counters *counters)
+void zr_disk_reset_counters(struct zr_disk *disk)
 {
+	struct zr_counters *counters = &disk->entry->counters;
+
 	atomic_store(&counters->num_reads, 0);
 	atomic_store(&counters->num_writes, 0);
 	atomic_store(&counters->failed_reads, 0);
 	atomic_store(&counters->failed_writes, 0);
 	atomic_store(&counters->invalid_io, 0);
 	atomic_store(&counters->notify_free, 0);
+	atomic_store(&counters->num_discards, 0);
 	atomic_store(&counters->huge_pages_since, 0);
 	atomic_store(&counters->undecodable_pages, 0);
-	atomic_store(&counters->mem_used_max_bytes, 0);
+	zr_latency_clear(&disk->entry->read_latency);
+	zr_latency_clear(&disk->entry->write_latency);
 }
 
-int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults)
+/* *stalep is what the caller retires once the shape is released, so that nobody waits for that. */
+static int reset_locked(struct zr_disk *disk, const struct zr_attrs *defaults, zr_position *stalep)
 {
 	struct zr_attrs attrs = *defaults;
 
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
+	zr_assert_held(ZR_RANK_DISK);
 
 	if (disk->removed)
 		return -ESTALE;
@@ -206,42 +233,78 @@ int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults)
 	attrs.replaces_id = 0;
 
 	atomic_store(&disk->entry->size_bytes, 0);
-	zr_disk_drop_past_size_locked(disk);
+	*stalep = zr_pages_unhook(&disk->pages);
 	codecs_publish_locked(disk, &attrs);
-	counters_clear(&disk->entry->counters);
+	zr_disk_reset_counters(disk);
+	atomic_store(&disk->entry->counters.mem_used_max_bytes, 0);
 	zr_disk_touch(disk);
 	return 0;
 }
 
-/* The disk's part of what is populated and free in spans, beyond the reserve, which all disks
- * share.
- */
-static uint64_t open_bytes(struct zr_disk *disk, uint64_t used_bytes)
+int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults)
 {
-	const struct zr_pool_usage pool = zr_pool_usage(&disk->engine->pool);
+	zr_position stale = 0;
+	int r;
 
-	const uint64_t held_bytes = pool.live_bytes + pool.reserve_bytes;
-
-	if (pool.live_bytes == 0 || pool.span_bytes <= held_bytes)
-		return 0;
-	/* The pool may have changed since the disk was asked: at most all of it is the disk's. */
-	return (uint64_t)((double)(pool.span_bytes - held_bytes) *
-			  ((double)zr_min(used_bytes, pool.live_bytes) / (double)pool.live_bytes));
+	{
+		ZR_GUARD_EXCLUSIVE(&disk->shape);
+		r = reset_locked(disk, defaults, &stale);
+	}
+	zr_pages_retire(&disk->pages, stale);
+	return r;
 }
 
-void zr_disk_figures(struct zr_disk *disk, struct zr_disk_figures *figures)
+/* The disk's part of the free cells beyond the reserve, which all disks share. What is on its way
+ * back to the kernel is nobody's. */
+static uint64_t open_bytes(const struct zr_pool_usage *pool, uint64_t used_bytes)
+{
+	if (pool->live_bytes == 0)
+		return 0;
+	return (uint64_t)((double)pool->wasted_bytes *
+			  ((double)zr_min(used_bytes, pool->live_bytes) /
+			   (double)pool->live_bytes));
+}
+
+void zr_disk_figures_frozen(struct zr_disk *disk, const struct zr_pool_usage *pool,
+			    struct zr_disk_figures *figures)
 {
 	struct zr_tally *tally = &figures->tally;
 
-	ZR_GUARD_SHARED(&disk->shape);
+	zr_assert_held(ZR_RANK_STRIPE);
 
-	zr_pages_tally(&disk->pages, tally);
+	zr_pages_tally_frozen(&disk->pages, tally);
 	figures->size_bytes = zr_disk_size(disk);
 	figures->orig_bytes = (uint64_t)tally->gauge[ZR_GAUGE_PAGES] << ZR_PAGE_SHIFT;
 	figures->compr_bytes = (uint64_t)tally->gauge[ZR_GAUGE_COMPR_BYTES];
 	figures->table_bytes = tally->n_nodes << ZR_PAGE_SHIFT;
 	figures->used_bytes = (uint64_t)tally->gauge[ZR_GAUGE_CELL_BYTES] + figures->table_bytes;
-	figures->total_bytes = figures->used_bytes + open_bytes(disk, figures->used_bytes);
+	figures->total_bytes = figures->used_bytes + open_bytes(pool, figures->used_bytes);
 	figures->max_bytes = zr_pages_peak(&disk->pages, figures->total_bytes);
-	figures->limit_bytes = zr_disk_attrs_valid(disk)->mem_limit_bytes;
+	figures->limit_bytes = atomic_load(&disk->pages.xlimit_bytes);
+}
+
+void zr_disk_figures(struct zr_disk *disk, struct zr_disk_figures *figures)
+{
+	struct zr_stripes *stripes = &disk->engine->stripes;
+	struct zr_pool_usage pool;
+
+	ZR_GUARD_SHARED(&disk->shape);
+
+	zr_stripes_lock_all(stripes);
+	pool = zr_pool_usage(&disk->engine->pool);
+	zr_disk_figures_frozen(disk, &pool, figures);
+	zr_stripes_unlock_all(stripes);
+}
+
+int zr_disk_reset_peak(struct zr_disk *disk)
+{
+	struct zr_disk_figures figures;
+
+	if (zr_disk_is_removed(disk))
+		return -ESTALE;
+
+	/* What is used more meanwhile is noticed at the latest by who looks next. */
+	atomic_store(&disk->entry->counters.mem_used_max_bytes, 0);
+	zr_disk_figures(disk, &figures);
+	return 0;
 }

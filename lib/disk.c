@@ -361,6 +361,7 @@ int zr_disk_punch(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, uin
 	struct patience patience = { 0 };
 	int r;
 
+	count(&disk->entry->counters.num_discards, 1);
 	do {
 		attempt(disk, &patience);
 		r = punch(disk, ctx, offset, n_bytes);
@@ -401,8 +402,10 @@ void zr_disk_drop_past_size_locked(struct zr_disk *disk)
 	zr_pages_prune(&disk->pages);
 }
 
-/* On an error nothing has changed. */
-static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
+/* On an error nothing has changed. *stalep is what the caller retires once the shape is released, so
+ * that nobody waits for that. */
+static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes,
+			   zr_position *stalep)
 {
 	const uint64_t old = zr_disk_size(disk);
 	const uint64_t page_end = zr_align_up(size_bytes, ZR_PAGE_SIZE);
@@ -420,7 +423,9 @@ static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t si
 	}
 
 	atomic_store(&disk->entry->size_bytes, size_bytes);
-	if (size_bytes < old)
+	if (size_bytes == 0)
+		*stalep = zr_pages_unhook(&disk->pages);
+	else if (size_bytes < old)
 		zr_disk_drop_past_size_locked(disk);
 	zr_disk_touch(disk);
 	return 0;
@@ -429,6 +434,7 @@ static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t si
 int zr_disk_truncate(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
 {
 	struct patience patience = { 0 };
+	zr_position stale = 0;
 	int r;
 
 	if (size_bytes > ZR_DISK_SIZE_MAX)
@@ -437,8 +443,9 @@ int zr_disk_truncate(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_byt
 	do {
 		attempt(disk, &patience);
 		ZR_GUARD_EXCLUSIVE(&disk->shape);
-		r = truncate_locked(disk, ctx, size_bytes);
+		r = truncate_locked(disk, ctx, size_bytes, &stale);
 	} while (be_patient(disk, &patience, &r));
+	zr_pages_retire(&disk->pages, stale);
 	return r;
 }
 
@@ -467,6 +474,7 @@ static int format_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size
 
 static int set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
 {
+	zr_position none;
 	int r;
 
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
@@ -477,7 +485,7 @@ static int set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_
 		return -EBUSY;
 
 	r = format_locked(disk, ctx, size_bytes);
-	return r < 0 ? r : truncate_locked(disk, ctx, size_bytes);
+	return r < 0 ? r : truncate_locked(disk, ctx, size_bytes, &none);
 }
 
 int zr_disk_set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)

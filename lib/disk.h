@@ -92,7 +92,7 @@ int zr_disk_set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size
 int zr_disk_seek_data(struct zr_disk *disk, uint64_t offset, uint64_t *foundp);
 int zr_disk_seek_hole(struct zr_disk *disk, uint64_t offset, uint64_t *foundp);
 
-/* Drop everything: pages, size, counters, and the attributes for @defaults; name, owner and
+/* Drop everything: pages, size, counters, latencies, and the attributes for @defaults; name, owner and
  * permissions stay. */
 int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults);
 
@@ -103,7 +103,22 @@ uint64_t zr_disk_orig_bytes(const struct zr_disk *disk);
 void zr_disk_attrs(struct zr_disk *disk, struct zr_attrs *attrs);
 void zr_disk_figures(struct zr_disk *disk, struct zr_disk_figures *figures);
 
+/* The same for who has all stripes, and asked the pool under them. */
+void zr_disk_figures_frozen(struct zr_disk *disk, const struct zr_pool_usage *pool,
+			    struct zr_disk_figures *figures);
+
 int zr_disk_set_mem_limit(struct zr_disk *disk, uint64_t limit_bytes);
+
+/* Change what is set, as one step: @change gets a copy of it, and may refuse. @only_empty: -EBUSY
+ * once the disk has a size; the codecs may be changed only so. */
+int zr_disk_change_attrs(struct zr_disk *disk, bool only_empty,
+			 int (*change)(struct zr_attrs *attrs, void *context), void *context);
+
+/* mem_used_max is what the disk takes now. */
+int zr_disk_reset_peak(struct zr_disk *disk);
+
+/* Reads, writes, failures, latencies and so on are 0 again; mem_used_max is no counter. */
+void zr_disk_reset_counters(struct zr_disk *disk);
 
 /* Return: also -EBUSY once the disk has a size, -EINVAL for what no codec has. */
 int zr_disk_set_codec(struct zr_disk *disk, const struct zr_codec_params *params);

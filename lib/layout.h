@@ -26,9 +26,10 @@
 
 #include "base.h"
 #include "codec.h"
+#include "latency.h"
 
 #define ZR_MAGIC          UINT64_C(0x0173666d61727a00) /* "\0zramfs\1" */
-#define ZR_LAYOUT_VERSION 1u
+#define ZR_LAYOUT_VERSION 2u
 
 #define ZR_ENTRY_BYTES     4096u
 #define ZR_DISKS_MAX       1023u
@@ -63,7 +64,8 @@ struct zr_attrs {
 	uint64_t mem_limit_bytes; /* 0: none */
 	uint32_t mode;            /* permission bits */
 	uint32_t uid, gid;
-	uint32_t format; /* enum zr_format */
+	uint32_t format;       /* enum zr_format */
+	int32_t swap_priority; /* for who turns swap on; -1: the kernel chooses */
 	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
 	char label[ZR_LABEL_MAX + 1]; /* of the swap header */
 	uint8_t uuid[16];             /* of the swap header; all zero: a random one */
@@ -77,6 +79,7 @@ struct zr_counters {
 	_Atomic uint64_t failed_writes; /* pages */
 	_Atomic uint64_t invalid_io;    /* requests past what a disk can be */
 	_Atomic uint64_t notify_free;   /* pages discarded, empty ones too */
+	_Atomic uint64_t num_discards;  /* requests to discard */
 	_Atomic uint64_t huge_pages_since;
 	_Atomic uint64_t undecodable_pages; /* reads that found a page that does not decode */
 	_Atomic uint64_t mem_used_max_bytes;
@@ -89,6 +92,7 @@ struct zr_entry {
 	_Atomic uint64_t root; /* position of the top node of the slot tree; 0: no pages */
 	_Atomic int64_t atime_ns, mtime_ns, ctime_ns;
 	struct zr_counters counters;
+	struct zr_latency read_latency, write_latency;
 	struct zr_attrs attrs[2];
 };
 
@@ -102,6 +106,7 @@ struct zr_superblock {
 	_Atomic uint64_t n_entries;
 	_Atomic uint64_t n_spans;         /* span numbers at and above this were never used */
 	_Atomic uint64_t pages_compacted; /* given back by moving objects, ever */
+	_Atomic uint64_t mem_limit_bytes; /* of all disks together; 0: none */
 };
 
 /* Where the spans begin in a store of @store_bytes: behind a byte for each. */

@@ -80,7 +80,26 @@ int zr_page_move(struct zr_pages *pages, uint64_t page_no)
 	return r;
 }
 
-/* changes that take longer */
+/* idle marks */
+
+void zr_pages_mark_leaf_idle(struct zr_pages *pages, uint64_t leaf_no)
+{
+	struct zr_stripes *stripes = &pages->engine->stripes;
+	_Atomic zr_slot *slots;
+	unsigned int i;
+
+	zr_stripes_lock_leaf(stripes, pages->disk_id, leaf_no);
+	slots = zr_slots_find(&pages->slots, leaf_no << ZR_LEAF_SHIFT);
+	for (i = 0; slots && i < ZR_LEAF_SLOTS; ++i) {
+		const zr_slot slot = zr_pages_slot(&slots[i]);
+
+		if (zr_slot_kind(slot) == ZR_SLOT_KIND_OBJECT && !(slot & ZR_SLOT_IDLE))
+			atomic_store_explicit(&slots[i], slot | ZR_SLOT_IDLE, memory_order_release);
+	}
+	zr_stripes_unlock_leaf(stripes, pages->disk_id, leaf_no);
+}
+
+/* changes that take longer. Marks come and go meanwhile, and say nothing of the object */
 
 int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slotp)
 {
@@ -94,7 +113,8 @@ int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slot
 	if (zr_slot_kind(slot) != ZR_SLOT_KIND_OBJECT)
 		return ZR_PAGE_E_AS_IT_WAS;
 
-	*slotp = slot | ZR_SLOT_PENDING;
+	/* To change it is to use it, as with the kernel's zram. */
+	*slotp = (slot & ~ZR_SLOT_IDLE) | ZR_SLOT_PENDING;
 	atomic_store_explicit(at, *slotp, memory_order_relaxed);
 	return 0;
 }
@@ -111,7 +131,7 @@ int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, z
 		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
 
 		at = zr_slots_find(&pages->slots, page_no);
-		if (zr_pages_slot(at) != slot)
+		if (!zr_slot_is_still(zr_pages_slot(at), slot))
 			return ZR_PAGE_E_AS_IT_WAS;
 		/* The leaf is there and the limit yields: this does not fail. */
 		r = zr_pages_publish_locked(pages, page_no, fresh, ZR_LIMIT_YIELDS, &stale);
@@ -128,12 +148,14 @@ int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, z
 static void change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot)
 {
 	_Atomic zr_slot *at;
+	zr_slot now;
 
 	ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
 
 	at = zr_slots_find(&pages->slots, page_no);
-	if (zr_pages_slot(at) == slot)
-		atomic_store_explicit(at, slot & ~ZR_SLOT_PENDING, memory_order_relaxed);
+	now = zr_pages_slot(at);
+	if (zr_slot_is_still(now, slot))
+		atomic_store_explicit(at, now & ~ZR_SLOT_PENDING, memory_order_relaxed);
 }
 
 /* The page as it was when its change began, into ctx->page. */
@@ -141,7 +163,7 @@ static int pending_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t pag
 {
 	ZR_GUARD_SHARED(zr_pages_stripe(pages, page_no));
 
-	if (zr_pages_slot(zr_slots_find(&pages->slots, page_no)) != slot)
+	if (!zr_slot_is_still(zr_pages_slot(zr_slots_find(&pages->slots, page_no)), slot))
 		return ZR_PAGE_E_AS_IT_WAS;
 	return zr_pages_decode(pages, ctx, slot, ctx->page);
 }

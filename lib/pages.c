@@ -162,31 +162,75 @@ uint64_t zr_pages_peak(struct zr_pages *pages, uint64_t used_bytes)
 	return zr_max(seen, used_bytes);
 }
 
+/* what is used, and the limits. Whoever charges has a stripe, so that with all of them nobody does */
+
 /* Give back, which cannot fail. */
 static void uncharge(struct zr_pages *pages, int64_t n_bytes)
 {
+	struct zr_engine *engine = pages->engine;
+
+	zr_assert_held(ZR_RANK_STRIPE);
+
 	atomic_fetch_sub_explicit(&pages->xused_bytes, n_bytes, memory_order_relaxed);
+	if (atomic_load_explicit(&engine->xlimit_bytes, memory_order_relaxed) != 0)
+		atomic_fetch_sub_explicit(&engine->xused_bytes, n_bytes, memory_order_relaxed);
 }
 
-/* Take @n_bytes from the limit. Not more than nothing always succeeds, so that what does not grow
- * can be overwritten at the limit. */
-static int charge(struct zr_pages *pages, int64_t n_bytes, enum zr_limit limit)
+/* Return: -ENOSPC where @n_bytes more would be more than the limit; 0: there is none. */
+static int use(_Atomic int64_t *xused_bytes, int64_t n_bytes, uint64_t limit_bytes, int64_t *usedp)
 {
-	const uint64_t limit_bytes = atomic_load_explicit(&pages->xlimit_bytes,
-							  memory_order_relaxed);
-	int64_t used = atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed);
+	int64_t used = atomic_load_explicit(xused_bytes, memory_order_relaxed);
 
 	do {
-		if (n_bytes > 0 && limit == ZR_LIMIT_HOLDS && limit_bytes != 0 &&
-		    (uint64_t)(used + n_bytes) > limit_bytes)
+		if (limit_bytes != 0 && (uint64_t)(used + n_bytes) > limit_bytes)
 			return -ENOSPC;
-	} while (!atomic_compare_exchange_weak_explicit(&pages->xused_bytes, &used, used + n_bytes,
+	} while (!atomic_compare_exchange_weak_explicit(xused_bytes, &used, used + n_bytes,
 							memory_order_relaxed,
 							memory_order_relaxed));
+	*usedp = used + n_bytes;
+	return 0;
+}
+
+/* Take @n_bytes from the limits, of the disk and of all. Not more than nothing always succeeds, so
+ * that what does not grow can be overwritten at the limit. */
+static int charge(struct zr_pages *pages, int64_t n_bytes, enum zr_limit limit)
+{
+	struct zr_engine *engine = pages->engine;
+	const uint64_t all_bytes = atomic_load_explicit(&engine->xlimit_bytes,
+							memory_order_relaxed);
+	const uint64_t own_bytes = atomic_load_explicit(&pages->xlimit_bytes, memory_order_relaxed);
+	const bool holds = n_bytes > 0 && limit == ZR_LIMIT_HOLDS;
+	int64_t used, all_used;
+
+	zr_assert_held(ZR_RANK_STRIPE);
+
+	if (use(&pages->xused_bytes, n_bytes, holds ? own_bytes : 0, &used) < 0)
+		return -ENOSPC;
+	if (all_bytes != 0 &&
+	    use(&engine->xused_bytes, n_bytes, holds ? all_bytes : 0, &all_used) < 0) {
+		atomic_fetch_sub_explicit(&pages->xused_bytes, n_bytes, memory_order_relaxed);
+		return -ENOSPC;
+	}
 
 	if (n_bytes > 0)
-		(void)zr_pages_peak(pages, (uint64_t)(used + n_bytes));
+		(void)zr_pages_peak(pages, (uint64_t)used);
 	return 0;
+}
+
+/* Without a limit the sum is not kept: two threads that write would wait for it. */
+void zr_engine_set_mem_limit(struct zr_engine *engine, uint64_t limit_bytes)
+{
+	const struct zr_pages *pages;
+	int64_t used = 0;
+
+	ZR_GUARD(&engine->compaction.list);
+	zr_stripes_lock_all(&engine->stripes);
+	for (pages = engine->compaction.first; pages; pages = pages->next)
+		used += atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed);
+	atomic_store(&engine->xused_bytes, used);
+	atomic_store(&engine->xlimit_bytes, limit_bytes);
+	atomic_store(&engine->pool.superblock->mem_limit_bytes, limit_bytes);
+	zr_stripes_unlock_all(&engine->stripes);
 }
 
 /* slots to pages and back */
@@ -382,12 +426,26 @@ int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fr
 	return 0;
 }
 
+/* What is in a slot that is about to be read, and no longer idle then. Whoever has the stripe shared
+ * as well clears the same bit, and nobody else changes the slot. */
+static zr_slot slot_use(_Atomic zr_slot *slotp)
+{
+	zr_slot slot = zr_pages_slot(slotp);
+
+	zr_assert_held(ZR_RANK_STRIPE);
+
+	if (slot & ZR_SLOT_IDLE)
+		(void)atomic_compare_exchange_strong_explicit(slotp, &slot, slot & ~ZR_SLOT_IDLE,
+							      memory_order_acq_rel,
+							      memory_order_acquire);
+	return slot & ~ZR_SLOT_IDLE;
+}
+
 int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, void *page)
 {
 	ZR_GUARD_SHARED(zr_pages_stripe(pages, page_no));
 
-	return zr_pages_decode(pages, ctx, zr_pages_slot(zr_slots_find(&pages->slots, page_no)),
-			       page);
+	return zr_pages_decode(pages, ctx, slot_use(zr_slots_find(&pages->slots, page_no)), page);
 }
 
 /*
@@ -418,7 +476,7 @@ int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, 
 static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
 			 uint32_t n_bytes, const void *bytes, zr_slot *stalep)
 {
-	const zr_slot slot = zr_pages_slot(zr_slots_find(&pages->slots, page_no));
+	const zr_slot slot = slot_use(zr_slots_find(&pages->slots, page_no));
 	zr_slot fresh;
 	int r;
 
@@ -545,7 +603,7 @@ zr_position zr_pages_unhook(struct zr_pages *pages)
 	root = zr_slots_unhook_all(&pages->slots);
 	for (i = 0; i < ZR_N_GAUGES; ++i)
 		atomic_store_explicit(&pages->xgauges[i], 0, memory_order_relaxed);
-	atomic_store_explicit(&pages->xused_bytes, 0, memory_order_relaxed);
+	uncharge(pages, atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed));
 	zr_stripes_unlock_all(&pages->engine->stripes);
 	return root;
 }
@@ -565,13 +623,38 @@ void zr_pages_prune(struct zr_pages *pages)
 	zr_stripes_unlock_all(&pages->engine->stripes);
 }
 
-void zr_pages_tally(struct zr_pages *pages, struct zr_tally *tally)
+void zr_pages_tally_frozen(struct zr_pages *pages, struct zr_tally *tally)
 {
 	unsigned int i;
 
-	zr_stripes_lock_all(&pages->engine->stripes);
+	zr_assert_held(ZR_RANK_STRIPE);
+
 	for (i = 0; i < ZR_N_GAUGES; ++i)
 		tally->gauge[i] = atomic_load_explicit(&pages->xgauges[i], memory_order_relaxed);
 	tally->n_nodes = atomic_load_explicit(&pages->slots.xn_nodes, memory_order_relaxed);
+	/* Nobody is between a charge and its slot. */
+	ZR_ASSERT(atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed) ==
+		  tally->gauge[ZR_GAUGE_CELL_BYTES] + (int64_t)tally->n_nodes * ZR_NODE_BYTES);
+}
+
+void zr_pages_tally(struct zr_pages *pages, struct zr_tally *tally)
+{
+	zr_stripes_lock_all(&pages->engine->stripes);
+	zr_pages_tally_frozen(pages, tally);
 	zr_stripes_unlock_all(&pages->engine->stripes);
+}
+
+bool zr_pages_copy_leaf(struct zr_pages *pages, uint64_t leaf_no, zr_slot slots[ZR_LEAF_SLOTS])
+{
+	const uint64_t first = leaf_no << ZR_LEAF_SHIFT;
+	const _Atomic zr_slot *leaf;
+	unsigned int i;
+
+	/* Any stripe of the leaf keeps it there. */
+	ZR_GUARD_SHARED(zr_pages_stripe(pages, first));
+
+	leaf = zr_slots_find(&pages->slots, first);
+	for (i = 0; leaf && i < ZR_LEAF_SLOTS; ++i)
+		slots[i] = atomic_load_explicit(&leaf[i], memory_order_relaxed);
+	return leaf != NULL;
 }

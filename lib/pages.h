@@ -12,7 +12,7 @@
  * Ownership: embedded in a disk; the engine is shared by all disks and outlives them.
  * Locking:   every call takes the stripes it needs. Callers hold the disk's shape, shared for what
  *            has one page or leaf in its name, exclusive for the rest; reading needs neither.
- * Errors:    -ENOSPC past the memory limit, -ENOMEM when the kernel refuses memory, -EAGAIN when it
+ * Errors:    -ENOSPC past a memory limit, -ENOMEM when the kernel refuses memory, -EAGAIN when it
  *            is on its way (zr_pool_wait()), -EIO for a page that does not decode. What was there
  *            before is then still there.
  * Cost:      a write is one compression, one allocation, one copy; a read one decompression
@@ -55,10 +55,16 @@ struct zr_engine {
 	struct zr_stripes stripes;
 	struct zr_mutex changes[ZR_CHANGES];
 	struct zr_compaction compaction;
+	/* Of all disks together. Set with all stripes held, looked at with one. */
+	_Atomic uint64_t xlimit_bytes; /* 0: none, and nobody counts */
+	_Atomic int64_t xused_bytes;   /* the sum of that of the pages, while there is a limit */
 };
 
 /* @engine is zeroed but for its arena, which has a superblock. */
 int zr_engine_init(struct zr_engine *engine);
+
+/* Most that the pages of all disks may use; 0: no limit. Kept in the superblock. */
+void zr_engine_set_mem_limit(struct zr_engine *engine, uint64_t limit_bytes);
 
 /* Without the arena. */
 void zr_engine_deinit(struct zr_engine *engine);
@@ -171,6 +177,15 @@ uint64_t zr_pages_peak(struct zr_pages *pages, uint64_t used_bytes);
 
 /* Figures that agree with each other: nothing changes while they are taken. */
 void zr_pages_tally(struct zr_pages *pages, struct zr_tally *tally);
+
+/* The same for who has all stripes. */
+void zr_pages_tally_frozen(struct zr_pages *pages, struct zr_tally *tally);
+
+/* What the slots of a leaf are, each by itself. Return: false if the leaf is absent. */
+bool zr_pages_copy_leaf(struct zr_pages *pages, uint64_t leaf_no, zr_slot slots[ZR_LEAF_SLOTS]);
+
+/* Mark the objects of a leaf idle, until their pages are read or written. */
+void zr_pages_mark_leaf_idle(struct zr_pages *pages, uint64_t leaf_no);
 
 /* Rebuild the figures from the slots, marking in the pool what they refer to; the pool is being
  * derived. Return: 0, or -EINVAL for a store that is damaged. */

@@ -57,6 +57,11 @@ enum zr_slot_form {
  * meanwhile. So it sets this bit first, every new slot is without, and publishing wants it set. */
 #define ZR_SLOT_PENDING ((zr_slot)1 << 4)
 
+/* Of objects alone. Readers clear it under a stripe that they share; so of all bits it alone may
+ * change while somebody else has the stripe shared. */
+#define ZR_SLOT_IDLE           ((zr_slot)1 << 2)
+#define ZR_SLOT_INCOMPRESSIBLE ((zr_slot)1 << 3)
+
 static inline enum zr_slot_kind zr_slot_kind(zr_slot slot)
 {
 	return (enum zr_slot_kind)(slot & 3);
@@ -135,6 +140,12 @@ static inline zr_slot zr_slot_moved(zr_slot slot, zr_position position)
 	return (slot & ~ZR_SLOT_PENDING & ~((zr_slot)ZR_POSITION_MAX << shift)) | position << shift;
 }
 
+/* Is it what @slot was, but for the mark, which comes and goes whatever else happens? */
+static inline bool zr_slot_is_still(zr_slot now, zr_slot slot)
+{
+	return ((now ^ slot) & ~ZR_SLOT_IDLE) == 0;
+}
+
 /* Could a store hold this word? Guards against garbage at attach. */
 static inline bool zr_slot_is_sound(zr_slot slot)
 {
@@ -142,6 +153,8 @@ static inline bool zr_slot_is_sound(zr_slot slot)
 	case ZR_SLOT_KIND_HOLE:
 		return slot == ZR_SLOT_HOLE;
 	case ZR_SLOT_KIND_SAME:
+		if (slot & (ZR_SLOT_IDLE | ZR_SLOT_INCOMPRESSIBLE | ZR_SLOT_PENDING))
+			return false;
 		return zr_slot_form(slot) < ZR_SLOT_FORM_OBJECT ||
 		       (zr_slot_form(slot) == ZR_SLOT_FORM_OBJECT && zr_slot_position(slot) > 0 &&
 			slot >> 8 <= ZR_POSITION_MAX);

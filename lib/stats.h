@@ -3,20 +3,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * Statistics: the store as text for people
+ * Statistics: a snapshot as text
  *
- * What .stats shows: for each disk the keys of rzscontrol(1), in its order, then ours; then all
- * disks together. The figures of one disk agree with each other.
+ * For people the keys of rzscontrol(1), in its order, then ours; for programs JSON, and what
+ * Prometheus collects. All three are made from one table, so that a figure means the same in each.
+ * All figures of one text are of one moment.
  *
  * Ownership: the text is the caller's to free().
- * Locking:   takes what it reads; callers hold no engine lock.
+ * Locking:   takes a snapshot. Callers hold no engine lock.
  * Errors:    -ENOMEM.
- * Cost:      about 20 us a disk.
+ * Cost:      what the snapshot costs, and 4 us a disk, for metrics 18, while nobody waits.
  */
 
 #include "store.h"
 
-/* @n_open: how many handles are open on a disk, as the caller knows; may be NULL. */
-int zr_stats_text(struct zr_store *store,
-		  unsigned int (*n_open)(void *context, const struct zr_disk *disk), void *context,
-		  char **textp, size_t *n_textp);
+/* What the engine does not know. */
+struct zr_stats_context {
+	const char *version;
+	/* How many handles are open on the disk with that entry; NULL: nobody knows, 0 is said. */
+	unsigned int (*n_open)(void *context, unsigned int entry_no);
+	void *context;
+};
+
+int zr_stats_text(struct zr_store *store, const struct zr_stats_context *context, char **textp,
+		  size_t *n_textp);
+int zr_stats_json(struct zr_store *store, const struct zr_stats_context *context, char **textp,
+		  size_t *n_textp);
+int zr_stats_metrics(struct zr_store *store, const struct zr_stats_context *context, char **textp,
+		     size_t *n_textp);

@@ -7,18 +7,8 @@
 #include <string.h>
 
 #include "compact.h"
+#include "store-parts.h"
 #include "upkeep.h"
-
-struct zr_store {
-	struct zr_engine engine;
-	struct zr_upkeep *upkeep;         /* NULL: none */
-	struct zr_superblock *superblock; /* in the store */
-
-	struct zr_rwlock dir;
-	/* protected by dir */
-	struct zr_disk *disks;           /* by rising id */
-	bool entry_in_use[ZR_DISKS_MAX]; /* by a disk, or by a removed one that is still pinned */
-};
 
 static struct zr_entry *entry_at(const struct zr_store *store, unsigned int entry_no)
 {
@@ -136,7 +126,10 @@ void zr_store_untend(struct zr_store *store)
 
 uint64_t zr_store_compact(struct zr_store *store)
 {
-	return zr_compact(&store->engine);
+	uint64_t n_bytes;
+
+	(void)zr_compact(&store->engine, NULL, &n_bytes); /* nobody stops it */
+	return n_bytes;
 }
 
 int zr_store_fd(const struct zr_store *store)
@@ -246,6 +239,7 @@ static bool attrs_are_sound(const struct zr_attrs *attrs)
 			return false;
 	}
 	return attrs->label[ZR_LABEL_MAX] == 0 && attrs->format <= ZR_FORMAT_SWAP &&
+	       attrs->swap_priority >= -1 && attrs->swap_priority <= INT16_MAX &&
 	       (attrs->mode & ~07777u) == 0;
 }
 
@@ -482,6 +476,7 @@ static int store_derive(struct zr_store *store)
 
 	drop_replaced(store);
 	zr_pool_derive_end(&store->engine.pool);
+	zr_engine_set_mem_limit(&store->engine, atomic_load(&store->superblock->mem_limit_bytes));
 	directory_trim(store);
 	return 0;
 }
@@ -535,22 +530,38 @@ int zr_store_attach(struct zr_store **storep, int fd)
 	return 0;
 }
 
-void zr_store_usage(struct zr_store *store, struct zr_store_usage *usage)
+void zr_store_set_mem_limit(struct zr_store *store, uint64_t limit_bytes)
 {
-	const struct zr_pool_usage pool = zr_pool_usage(&store->engine.pool);
+	zr_engine_set_mem_limit(&store->engine, limit_bytes);
+}
+
+uint64_t zr_store_mem_limit(const struct zr_store *store)
+{
+	return atomic_load(&store->engine.xlimit_bytes);
+}
+
+void zr_store_usage_locked(const struct zr_store *store, const struct zr_pool_usage *pool,
+			   struct zr_store_usage *usage)
+{
 	const struct zr_disk *disk;
 
 	usage->memory_bytes = zr_arena_memory(&store->engine.arena);
-	usage->reserve_bytes = pool.reserve_bytes;
-	usage->span_bytes = pool.span_bytes;
-	usage->wasted_bytes = pool.wasted_bytes;
-	usage->span_table_bytes = pool.table_bytes;
+	usage->reserve_bytes = pool->reserve_bytes;
+	usage->span_bytes = pool->span_bytes;
+	usage->wasted_bytes = pool->wasted_bytes;
+	usage->span_table_bytes = pool->table_bytes;
 	usage->pages_compacted = atomic_load(&store->superblock->pages_compacted);
 	usage->n_disks = 0;
-
-	ZR_GUARD_SHARED(&store->dir);
 	for (disk = store->disks; disk; disk = disk->next)
 		++usage->n_disks;
+}
+
+void zr_store_usage(struct zr_store *store, struct zr_store_usage *usage)
+{
+	const struct zr_pool_usage pool = zr_pool_usage(&store->engine.pool);
+
+	ZR_GUARD_SHARED(&store->dir);
+	zr_store_usage_locked(store, &pool, usage);
 }
 
 void zr_store_validate(struct zr_store *store)
@@ -565,6 +576,11 @@ void zr_store_validate(struct zr_store *store)
 		zr_pages_validate(&disk->pages);
 		used_bytes += (uint64_t)atomic_load(&disk->pages.xused_bytes);
 	}
+
+	/* The sum is kept for the limit alone. */
+	ZR_ASSERT(atomic_load(&store->superblock->mem_limit_bytes) == zr_store_mem_limit(store));
+	ZR_ASSERT(zr_store_mem_limit(store) == 0 ||
+		  (uint64_t)atomic_load(&store->engine.xused_bytes) == used_bytes);
 
 	/* Every cell is some slot's or some tree's: else it was leaked. */
 	ZR_ASSERT(live_bytes == used_bytes && live_bytes == pool.live_bytes - pool.borrowed_bytes);

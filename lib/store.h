@@ -17,8 +17,8 @@
  * Cost:      4 KiB and 4 KiB a disk; look-ups walk the list of disks.
  */
 
-#include "attr.h"
 #include "disk.h"
+#include "spec.h"
 
 struct zr_store;
 
@@ -81,6 +81,11 @@ struct zr_store_usage {
 	uint64_t pages_compacted; /* given back by moving objects, ever */
 	uint64_t n_disks;
 };
+
+/* Most that all disks together may use, compared with the sum of what each mem_limit is compared
+ * with; 0: no limit. */
+void zr_store_set_mem_limit(struct zr_store *store, uint64_t limit_bytes);
+uint64_t zr_store_mem_limit(const struct zr_store *store);
 
 void zr_store_usage(struct zr_store *store, struct zr_store_usage *usage);
 

@@ -76,7 +76,9 @@ static void look(struct zr_upkeep *upkeep, int64_t now)
 		  usage.wasted_bytes != upkeep->seen.wasted_bytes;
 	upkeep->seen = usage;
 	upkeep->look_ns = now + (changed ? LOOK_BUSY_NS : LOOK_IDLE_NS);
-	if (!upkeep->passing && is_worth_a_pass(upkeep, &usage, now)) {
+	/* Somebody may have been told to stop in the middle of one. */
+	if (!upkeep->passing &&
+	    (zr_compact_is_under_way(upkeep->engine) || is_worth_a_pass(upkeep, &usage, now))) {
 		upkeep->passing = true;
 		upkeep->pass_began_ns = now;
 		nice_set(NICE_PASSING);

@@ -48,7 +48,8 @@ int channel_start(struct channel *channel, struct fuse_session *session, unsigne
 
 	atomic_init(&channel->n_serving, n_threads);
 	for (channel->n_threads = 0; channel->n_threads < n_threads; ++channel->n_threads) {
-		r = thread_start(&channel->threads[channel->n_threads], channel_main, channel);
+		r = thread_start(&channel->threads[channel->n_threads], "zramfs-serve",
+				 channel_main, channel);
 		if (r < 0)
 			return r; /* the caller ends the process: the others block in read */
 	}

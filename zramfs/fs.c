@@ -10,25 +10,44 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "attr.h"
 #include "io.h"
 #include "ops.h"
+#include "tree.h"
 #include "vfile.h"
 
 /* Requests on a disk that the kernel may have under way: 12, its default, throttles a loop device.
  */
 #define MAX_BACKGROUND 1024u
 
-int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *defaults)
+/* Threads of each kind of job. A change may wait 200 ms for a RELEASE, or for another's claim. */
+#define THREADS_NAMES   4u
+#define THREADS_CHANGES 4u
+#define THREADS_WORK    2u
+
+static int threads_start(struct fs *fs)
+{
+	int r;
+
+	r = jobs_start(&fs->names, "zramfs-names", THREADS_NAMES);
+	if (r == 0)
+		r = jobs_start(&fs->changes, "zramfs-changes", THREADS_CHANGES);
+	if (r == 0)
+		r = jobs_start(&fs->work, "zramfs-work", THREADS_WORK);
+	return r;
+}
+
+int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *defaults,
+	    unsigned int n_threads)
 {
 	int r;
 
 	fs->store = store;
-	fs->defaults = *defaults;
 	fs->uid = (uint32_t)geteuid();
 	fs->gid = (uint32_t)getegid();
-	pthread_mutex_init(&fs->changed_lock, NULL);
-	clock_gettime(CLOCK_REALTIME, &fs->changed);
+	fs->n_threads = n_threads;
+	pthread_mutex_init(&fs->lock, NULL);
+	fs_set_defaults(fs, defaults);
+	fs_directory_changed(fs);
 
 	fs->ready = eventfd(0, EFD_CLOEXEC);
 	if (fs->ready < 0)
@@ -36,15 +55,40 @@ int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *de
 	r = handles_init(&fs->handles, store);
 	if (r < 0)
 		return r;
-	return jobs_start(&fs->jobs);
+	return threads_start(fs);
 }
 
 void fs_deinit(struct fs *fs)
 {
-	jobs_stop(&fs->jobs);
+	atomic_store(&fs->xending, true);
+	/* A job of names may post one of changes. */
+	jobs_stop(&fs->names);
+	jobs_stop(&fs->changes);
+	jobs_stop(&fs->work);
 	handles_deinit(&fs->handles);
 	close(fs->ready);
-	pthread_mutex_destroy(&fs->changed_lock);
+	pthread_mutex_destroy(&fs->lock);
+}
+
+void fs_defaults(struct fs *fs, struct zr_disk_spec *spec)
+{
+	pthread_mutex_lock(&fs->lock);
+	*spec = fs->defaults;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+void fs_set_defaults(struct fs *fs, const struct zr_disk_spec *spec)
+{
+	pthread_mutex_lock(&fs->lock);
+	fs->defaults = *spec;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+void fs_directory_changed(struct fs *fs)
+{
+	pthread_mutex_lock(&fs->lock);
+	clock_gettime(CLOCK_REALTIME, &fs->changed);
+	pthread_mutex_unlock(&fs->lock);
 }
 
 /* attributes of nodes */
@@ -77,31 +121,36 @@ static void disk_stat(struct zr_disk *disk, struct stat *st)
 	st->st_ctim = time_of(&disk->entry->ctime_ns);
 }
 
+/* As in sysfs, a page; and 0, as in /proc, for what may be longer: tail(1) would look for the end
+ * of the text at the end of the file. */
+static off_t virtual_size(uint64_t node)
+{
+	const struct zr_attr *attr = tree_attr(node);
+
+	if (node == NODE_STATS || node == NODE_STATS_JSON || node == NODE_METRICS)
+		return 0;
+	return attr && attr->stream ? 0 : ZR_PAGE_SIZE;
+}
+
 static void other_stat(struct fs *fs, uint64_t node, struct stat *st)
 {
-	const unsigned int mode = vfile_mode(node);
+	const unsigned int mode = tree_mode(node);
 
 	st->st_uid = fs->uid;
 	st->st_gid = fs->gid;
-	if (mode != 0) { /* a virtual file; its length is known when it is opened: like sysfs */
+	if (mode != 0) { /* a virtual file; its length is known when it is opened */
 		st->st_mode = S_IFREG | mode;
 		st->st_nlink = 1;
-		st->st_size = ZR_PAGE_SIZE;
-		st->st_blocks = ZR_PAGE_SIZE / 512;
+		st->st_size = virtual_size(node);
+		st->st_blocks = st->st_size / 512;
 	} else {
 		st->st_mode = S_IFDIR | 0755;
 		st->st_nlink = 2;
 	}
 
-	pthread_mutex_lock(&fs->changed_lock);
+	pthread_mutex_lock(&fs->lock);
 	st->st_atim = st->st_mtim = st->st_ctim = fs->changed;
-	pthread_mutex_unlock(&fs->changed_lock);
-}
-
-static bool node_is_directory(uint64_t node)
-{
-	return node == NODE_ROOT || node == NODE_CONTROL ||
-	       (node_disk_id(node) != 0 && node_kind(node) == NODE_KIND_DISK_CONTROL);
+	pthread_mutex_unlock(&fs->lock);
 }
 
 int fs_stat(struct fs *fs, uint64_t node, struct stat *st)
@@ -117,50 +166,23 @@ int fs_stat(struct fs *fs, uint64_t node, struct stat *st)
 
 	if (node_is_disk(node))
 		disk_stat(disk, st);
-	else if (node_is_directory(node) || vfile_mode(node) != 0)
+	else if (tree_is_directory(node) || tree_mode(node) != 0)
 		other_stat(fs, node, st);
 	zr_disk_unpin(fs->store, disk);
 	return st->st_mode == 0 ? -ENOENT : 0;
 }
 
-/* requests that become jobs: each is copied whole, then served by its function */
+/* requests that become jobs */
 
-struct request_job {
-	struct job job;
-	struct op op;
-	int (*serve)(struct fs *fs, struct op *op);
-};
-
-static void request_run(struct job *job)
+static struct fs *fs_of(fuse_req_t req)
 {
-	struct request_job *wanted = (struct request_job *)job;
-	struct fs *fs = fuse_req_userdata(wanted->op.req);
-	int r;
-
-	r = wanted->serve(fs, &wanted->op);
-	if (r <= 0)
-		fuse_reply_err(wanted->op.req, -r);
-}
-
-static void defer(const struct op *op, int (*serve)(struct fs *fs, struct op *op))
-{
-	struct fs *fs = fuse_req_userdata(op->req);
-	struct request_job *wanted = malloc(sizeof(*wanted));
-
-	if (!wanted) {
-		fuse_reply_err(op->req, ENOMEM);
-		return;
-	}
-	wanted->job.run = request_run;
-	wanted->op = *op;
-	wanted->serve = serve;
-	jobs_post(&fs->jobs, &wanted->job);
+	return fuse_req_userdata(req);
 }
 
 /* Too long a name stays too long: it is cut past what any disk can have. */
-static void name_copy(char name[OP_NAME_BYTES], const char *from)
+static void name_copy(char name[REQUEST_NAME_BYTES], const char *from)
 {
-	snprintf(name, OP_NAME_BYTES, "%s", from);
+	snprintf(name, REQUEST_NAME_BYTES, "%s", from);
 }
 
 static struct op op_of(fuse_req_t req, fuse_ino_t node, const char *name)
@@ -194,14 +216,14 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	const struct op op = op_of(req, parent, name);
 
-	defer(&op, ops_lookup);
+	request_defer(&fs_of(req)->names, &op, ops_lookup);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	const struct op op = op_of(req, node, NULL);
 
-	defer(&op, ops_getattr);
+	request_defer(&fs_of(req)->names, &op, ops_getattr);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int to_set,
@@ -212,7 +234,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int t
 	op.attr = *attr;
 	op.to_set = to_set;
 	op.has_handle = fi != NULL;
-	defer(&op, ops_setattr);
+	/* Shrinking may have much to drop. */
+	request_defer(to_set & FUSE_SET_ATTR_SIZE ? &fs_of(req)->changes : &fs_of(req)->names, &op,
+		      ops_setattr);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
@@ -220,7 +244,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	struct op op = op_of(req, parent, name);
 
 	op.mode = mode;
-	defer(&op, ops_mknod);
+	request_defer(&fs_of(req)->changes, &op, ops_mknod);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -230,14 +254,14 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 	op.mode = mode;
 	op.fi = *fi;
-	defer(&op, ops_create);
+	request_defer(&fs_of(req)->changes, &op, ops_create);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	const struct op op = op_of(req, parent, name);
 
-	defer(&op, ops_unlink);
+	request_defer(&fs_of(req)->changes, &op, ops_unlink);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
@@ -248,7 +272,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	op.new_parent = new_parent;
 	name_copy(op.new_name, new_name);
 	op.flags = flags;
-	defer(&op, ops_rename);
+	request_defer(&fs_of(req)->changes, &op, ops_rename);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
@@ -256,14 +280,15 @@ static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	struct op op = op_of(req, node, NULL);
 
 	op.fi = *fi;
-	defer(&op, ops_open);
+	if (vfile_opens_long(node, fi->flags))
+		request_defer_long(&fs_of(req)->work, &op, ops_open);
+	else
+		request_defer(&fs_of(req)->names, &op, ops_open);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
-	struct fs *fs = fuse_req_userdata(req);
-
-	handles_close(&fs->handles, fi->fh);
+	handles_close(&fs_of(req)->handles, fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -274,14 +299,14 @@ static void op_readdir(fuse_req_t req, fuse_ino_t node, size_t n_bytes, off_t of
 
 	op.n_bytes = n_bytes;
 	op.offset = offset;
-	defer(&op, ops_readdir);
+	request_defer(&fs_of(req)->names, &op, ops_readdir);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t node)
 {
 	const struct op op = op_of(req, node, NULL);
 
-	defer(&op, ops_statfs);
+	request_defer(&fs_of(req)->names, &op, ops_statfs);
 }
 
 /* Disks have one name, and nothing here but disks can be made. */

@@ -5,19 +5,29 @@
 /*
  * Fs: the filesystem, as FUSE asks for it
  *
- * Disks at the top of the mount, .stats beside them, .control below. fs.c answers for names and
- * nodes, io.c for the bytes of disks, vfile.c for the text of virtual files.
+ * Disks at the top of the mount, statistics beside them, .control below. fs.c says which request is
+ * served where; ops.c answers for names and nodes, io.c for the bytes of disks, vfile.c for the
+ * text of virtual files.
  *
  *   in the thread that reads requests   read, write, fallocate, lseek, fsync, release
  *   as a job (jobs.h)                   all else: it may wait, or allocate
+ *     names                             milliseconds: look up, stat, open, list
+ *     changes                           may wait for a disk that is in use, and drop all of it:
+ *                                       make, remove, rename, truncate, control writes; and what
+ *                                       is read in pieces
+ *     work                              whatever takes as long as it takes: compact, idle, and
+ *                                       what looks at every slot; can be interrupted
+ *
+ * So nobody who looks around waits for somebody's change, and no change waits for long work.
  *
  * Ownership: the worker's; the store is borrowed.
- * Locking:   those of the parts; a request is one thread's.
+ * Locking:   those of the parts; a request is one thread's. The defaults have a lock of their own.
  * Errors:    each handler answers its request once, with 0 or an errno.
  * Cost:      nodes need no memory: numbers are derived from ids (node.h).
  */
 
 #include <fuse_lowlevel.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "handles.h"
@@ -27,21 +37,33 @@
 
 struct fs {
 	struct zr_store *store;
-	struct zr_disk_spec defaults; /* of disks that are created, and what reset goes back to */
-	uint32_t uid, gid;            /* who mounted */
-	int ready;                    /* eventfd, readable once the kernel has been answered */
+	uint32_t uid, gid;      /* who mounted */
+	unsigned int n_threads; /* that serve disks */
+	int ready;              /* eventfd, readable once the kernel has been answered */
 	struct handles handles;
-	struct jobs jobs;
-	struct timespec changed; /* when the list of disks did; protected by changed_lock */
-	pthread_mutex_t changed_lock;
+	struct jobs names, changes, work;
+	_Atomic bool xending; /* long work is to stop */
+	pthread_mutex_t lock;
+	/* protected by lock */
+	struct zr_disk_spec defaults; /* of disks that are created, and what reset goes back to */
+	struct timespec changed;      /* when the list of disks did */
 };
 
 extern const struct fuse_lowlevel_ops fs_ops;
 
-int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *defaults);
+/* @n_threads: how many will serve disks. */
+int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *defaults,
+	    unsigned int n_threads);
 
 /* No request is under way any more. */
 void fs_deinit(struct fs *fs);
 
 /* Attributes of a node. Return: 0 or -ENOENT. */
 int fs_stat(struct fs *fs, uint64_t node, struct stat *st);
+
+/* A copy of what disks are that do not say; and another in its place, for disks to come. */
+void fs_defaults(struct fs *fs, struct zr_disk_spec *spec);
+void fs_set_defaults(struct fs *fs, const struct zr_disk_spec *spec);
+
+/* Disks came, went or were renamed: the directories have a new time. */
+void fs_directory_changed(struct fs *fs);

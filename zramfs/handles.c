@@ -83,29 +83,31 @@ static int handle_take(struct handles *handles, const struct handle *wanted, uin
 	return r;
 }
 
-int handles_open_disk(struct handles *handles, struct zr_disk *disk, bool claimed, uint64_t *fhp)
+int handles_open_disk(struct handles *handles, struct zr_disk *disk, enum handles_claimed how,
+		      uint64_t *fhp)
 {
 	const struct handle wanted = { .node = node_of(disk->id, NODE_KIND_DISK), .disk = disk };
-	int r;
+	int r = 0;
 
 	pthread_mutex_lock(&handles->lock);
-	while (!claimed && handles->disks[disk->entry_no].claimed)
+	while (how == HANDLES_WAIT && handles->disks[disk->entry_no].claimed)
 		pthread_cond_wait(&handles->changed, &handles->lock);
-	r = handle_take(handles, &wanted, fhp);
+	if (how == HANDLES_AT_ONCE && handles->disks[disk->entry_no].claimed)
+		r = -EAGAIN;
+	if (r == 0)
+		r = handle_take(handles, &wanted, fhp);
 	if (r == 0)
 		++handles->disks[disk->entry_no].n_open;
 	pthread_mutex_unlock(&handles->lock);
 	return r;
 }
 
-int handles_open_text(struct handles *handles, uint64_t node, char *text, size_t n_text,
-		      uint64_t *fhp)
+int handles_open_virtual(struct handles *handles, const struct handle *wanted, uint64_t *fhp)
 {
-	const struct handle wanted = { .node = node, .text = text, .n_text = n_text };
 	int r;
 
 	pthread_mutex_lock(&handles->lock);
-	r = handle_take(handles, &wanted, fhp);
+	r = handle_take(handles, wanted, fhp);
 	pthread_mutex_unlock(&handles->lock);
 	return r;
 }
@@ -127,6 +129,7 @@ void handles_close(struct handles *handles, uint64_t fh)
 
 	zr_disk_unpin(handles->store, closed.disk);
 	free(closed.text);
+	stream_free(closed.stream);
 }
 
 int handles_claim(struct handles *handles, struct zr_disk *disk, unsigned int n_own)
@@ -159,12 +162,17 @@ void handles_unclaim(struct handles *handles, struct zr_disk *disk)
 	pthread_mutex_unlock(&handles->lock);
 }
 
-unsigned int handles_count(struct handles *handles, const struct zr_disk *disk)
+unsigned int handles_count_entry(struct handles *handles, unsigned int entry_no)
 {
 	unsigned int n_open;
 
 	pthread_mutex_lock(&handles->lock);
-	n_open = handles->disks[disk->entry_no].n_open;
+	n_open = handles->disks[entry_no].n_open;
 	pthread_mutex_unlock(&handles->lock);
 	return n_open;
+}
+
+unsigned int handles_count(struct handles *handles, const struct zr_disk *disk)
+{
+	return handles_count_entry(handles, disk->entry_no);
 }

@@ -6,29 +6,32 @@
  * Handles: who has what open
  *
  * Numbers that the kernel gives back with each request on an open file. A disk's handle holds the
- * disk; a virtual file's holds the text that was rendered when it was opened.
+ * disk; a virtual file's holds the text that was rendered when it was opened, or what is needed to
+ * go on rendering.
  *
  * In use means: a handle open by somebody else than the caller, whose own is the one that its
  * request came with, if any. What must not happen to a disk in use claims it first. A RELEASE may
  * be on its way (the kernel does not wait for it), so a claim waits for a moment before it is
  * refused; who opens a claimed disk waits until the claim ends.
  *
- * Ownership: a handle owns its pin of the disk and its text.
+ * Ownership: a handle owns its pin of the disk, its text and its stream.
  * Locking:   one mutex of its own, never held across work; handles_get() takes none: the kernel
  *            uses a number only between its open and its release.
- * Errors:    -EBUSY, -ENFILE, -ENOMEM.
+ * Errors:    -EAGAIN, -EBUSY, -ENFILE, -ENOMEM.
  * Cost:      opening scans for a free number from the last one on.
  */
 
 #include <pthread.h>
 
 #include "store.h"
+#include "stream.h"
 
 struct handle {
 	uint64_t node;        /* 0: free */
 	struct zr_disk *disk; /* pinned; NULL for a virtual file */
-	char *text;           /* of a virtual file */
+	char *text;           /* of a virtual file, or NULL */
 	size_t n_text;
+	struct stream *stream; /* of a virtual file that is read as it is made, or NULL */
 };
 
 #define HANDLES_CHUNK  256u
@@ -50,13 +53,19 @@ struct handles {
 int handles_init(struct handles *handles, struct zr_store *store);
 void handles_deinit(struct handles *handles);
 
-/* On success the pin of @disk is the handle's. Waits while the disk is claimed by others; @claimed
- * says the caller has claimed it. */
-int handles_open_disk(struct handles *handles, struct zr_disk *disk, bool claimed, uint64_t *fhp);
+/* What is done about a disk that is claimed. */
+enum handles_claimed {
+	HANDLES_WAIT,    /* wait until it is no more */
+	HANDLES_AT_ONCE, /* -EAGAIN */
+	HANDLES_CLAIMED, /* the claim is the caller's */
+};
 
-/* On success @text is the handle's. */
-int handles_open_text(struct handles *handles, uint64_t node, char *text, size_t n_text,
+/* On success the pin of @disk is the handle's. */
+int handles_open_disk(struct handles *handles, struct zr_disk *disk, enum handles_claimed how,
 		      uint64_t *fhp);
+
+/* On success what @wanted, a virtual file's, has is the handle's. */
+int handles_open_virtual(struct handles *handles, const struct handle *wanted, uint64_t *fhp);
 void handles_close(struct handles *handles, uint64_t fh);
 struct handle *handles_get(struct handles *handles, uint64_t fh);
 
@@ -64,5 +73,6 @@ struct handle *handles_get(struct handles *handles, uint64_t fh);
 int handles_claim(struct handles *handles, struct zr_disk *disk, unsigned int n_own);
 void handles_unclaim(struct handles *handles, struct zr_disk *disk);
 
-/* Handles open on @disk. */
+/* Handles open on @disk; or on the disk with that entry number. */
 unsigned int handles_count(struct handles *handles, const struct zr_disk *disk);
+unsigned int handles_count_entry(struct handles *handles, unsigned int entry_no);

@@ -46,11 +46,11 @@ static void bad_page_run(struct job *job)
 	zr_disk_unpin(bad->fs->store, disk);
 }
 
-static int64_t monotonic_ns(void)
+static int64_t now_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	clock_gettime(clock, &now);
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
@@ -58,20 +58,27 @@ static int64_t monotonic_ns(void)
 static void bad_page_say(struct fs *fs, const struct zr_disk *disk)
 {
 	static _Atomic int64_t next_ns;
-	const int64_t now = monotonic_ns();
+	const int64_t now = now_ns(CLOCK_MONOTONIC_COARSE);
 	int64_t next = atomic_load(&next_ns);
 	struct bad_page_job *job;
 
 	if (now < next || !atomic_compare_exchange_strong(&next_ns, &next, now + 1000000000))
 		return;
 
-	job = malloc(sizeof(*job));
+	job = calloc(1, sizeof(*job));
 	if (!job)
 		return;
 	job->job.run = bad_page_run;
 	job->fs = fs;
 	job->disk_id = disk->id;
-	jobs_post(&fs->jobs, &job->job);
+	jobs_post(&fs->changes, &job->job);
+}
+
+/* A request on a disk was served, since @begin_ns, and is about to be answered: once it is, the
+ * disk may go. */
+static void served(struct zr_latency *latency, int64_t begin_ns)
+{
+	zr_latency_add(latency, (uint64_t)(now_ns(CLOCK_MONOTONIC) - begin_ns));
 }
 
 /* Answer with an error: the last use of @req. */
@@ -85,12 +92,13 @@ static void disk_failed(fuse_req_t req, const struct zr_disk *disk, int r)
 void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
 	     struct fuse_file_info *fi)
 {
+	const int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
 	struct zr_disk *disk = disk_of(req, fi);
 	size_t n_read = 0;
 	int r;
 
 	if (!disk) {
-		vfile_read(req, handles_get(&fs_of(req)->handles, fi->fh), n_bytes, offset);
+		vfile_read(req, ino, n_bytes, offset, fi);
 		return;
 	}
 	if (n_bytes > THREAD_REPLY_BYTES) { /* more than was agreed at INIT */
@@ -100,6 +108,7 @@ void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
 
 	r = zr_disk_read(disk, thread_self.ctx, (uint64_t)offset, thread_self.reply, n_bytes,
 			 &n_read);
+	served(&disk->entry->read_latency, begin_ns);
 	if (r < 0) {
 		disk_failed(req, disk, r);
 		return;
@@ -110,13 +119,14 @@ void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
 void io_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t n_bytes, off_t offset,
 	      struct fuse_file_info *fi)
 {
+	const int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
 	struct zr_disk *disk = disk_of(req, fi);
 	size_t n_written;
 	uint64_t size;
 	int r;
 
 	if (!disk) {
-		vfile_write(req, ino, bytes, n_bytes, offset, fi->flags);
+		vfile_write(req, ino, bytes, n_bytes, offset, fi);
 		return;
 	}
 
@@ -125,6 +135,7 @@ void io_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t n_bytes,
 	 * whole or refused with its own errno, whatever pages were done. */
 	size = zr_disk_size(disk);
 	r = zr_disk_write(disk, thread_self.ctx, (uint64_t)offset, bytes, n_bytes, &n_written);
+	served(&disk->entry->write_latency, begin_ns);
 	if (r < 0 && (n_written == 0 || (uint64_t)offset + n_bytes <= size))
 		disk_failed(req, disk, r);
 	else

@@ -26,6 +26,7 @@ static const char usage[] =
 	"  -V, --version            print the version\n"
 	"  -h, --help               print this help\n"
 	"\n"
+	"To read FILE again: kill -HUP the process.\n"
 	"To undo a mount: umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT as a user.\n"
 	"Statistics: cat MOUNTPOINT/.stats\n";
 
@@ -45,9 +46,8 @@ static const struct option long_options[] = {
 
 struct arguments {
 	struct worker_options options;
-	const char *config_path; /* NULL: none */
-	const char *check_path;  /* NULL: not asked for */
-	char *fuse_options;      /* all -o, joined */
+	const char *check_path; /* NULL: not asked for */
+	char *fuse_options;     /* all -o, joined */
 };
 
 static uint64_t ram_bytes(void)
@@ -57,11 +57,12 @@ static uint64_t ram_bytes(void)
 	return sysinfo(&info) < 0 ? 0 : (uint64_t)info.totalram * info.mem_unit;
 }
 
-/* Return: the configuration, or NULL after saying what is wrong. */
+/* Return: the configuration, or NULL after saying what is wrong. What is to be warned of is said. */
 static struct config *config_get(const char *path)
 {
 	char message[CONFIG_MESSAGE_MAX];
 	struct config *config = NULL;
+	size_t i;
 	int r;
 
 	if (!path) {
@@ -73,6 +74,8 @@ static struct config *config_get(const char *path)
 	}
 	if (r < 0)
 		log_line("%s", message);
+	for (i = 0; config && i < config->warnings.n_lines; ++i)
+		log_line("%s: %s", path, config->warnings.lines[i]);
 	return config;
 }
 
@@ -121,7 +124,7 @@ static int arguments_parse(struct arguments *arguments, int argc, char **argv)
 	while ((option = getopt_long(argc, argv, ":c:fo:dVh", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			arguments->config_path = optarg;
+			arguments->options.config_path = optarg;
 			break;
 		case 'f':
 			arguments->options.foreground = true;
@@ -184,14 +187,13 @@ int main(int argc, char **argv)
 		goto out;
 	}
 
-	config = config_get(arguments.config_path);
+	config = config_get(arguments.options.config_path);
 	if (config) {
 		arguments.options.mountpoint = argv[optind];
 		arguments.options.fuse_options = arguments.fuse_options;
 		status = worker_run(&arguments.options, config);
 	}
 out:
-	config_free(config);
 	free(arguments.fuse_options);
 	return status;
 }

@@ -6,10 +6,11 @@
  * Node numbers
  *
  *   disk id << 8 | which      0 the disk, 1 its control directory, 2.. a row of the attribute table
- *   0..255                    what belongs to no disk
+ *   0..255                    what belongs to no disk: few by name, and from 16 on a row of the
+ *                             attribute table that is the daemon's
  *
- * Ids come from a counter in the store and are never used again, and new rows go at the end of the
- * table, so that a number means the same to every generation.
+ * Ids come from a counter in the store and are never used again, and the index of a row stays what
+ * it is, so that a number means the same to every generation.
  *
  * Ownership: none.
  * Locking:   none.
@@ -23,6 +24,12 @@ enum node {
 	NODE_ROOT = 1, /* FUSE_ROOT_ID */
 	NODE_STATS = 2,
 	NODE_CONTROL = 3,
+	NODE_STATS_JSON = 4,
+	NODE_METRICS = 5,
+	NODE_HOT_ADD = 6,
+	NODE_HOT_REMOVE = 7,
+	NODE_DAEMON = 8,       /* .control/zramfs */
+	NODE_DAEMON_ATTR = 16, /* and above: the index of the attribute's row */
 };
 
 enum node_kind {

@@ -10,15 +10,11 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
-#include "attr.h"
+#include "snapshot.h"
+#include "tree.h"
 #include "vfile.h"
 
 /* names */
-
-static bool name_is_virtual(const char *name)
-{
-	return strcmp(name, ".stats") == 0 || strcmp(name, ".control") == 0;
-}
 
 static int disk_name_check(const char *name)
 {
@@ -27,35 +23,6 @@ static int disk_name_check(const char *name)
 	if (strlen(name) > ZR_NAME_MAX)
 		return -ENAMETOOLONG;
 	return zr_disk_name_check(name, &why);
-}
-
-/* The node of @name in directory @parent. Return: 0 if there is none. */
-static uint64_t node_find(struct fs *fs, uint64_t parent, const char *name)
-{
-	struct zr_disk *disk;
-	const struct zr_attr *attr;
-	uint64_t node = 0;
-	unsigned int i;
-
-	if (parent == NODE_ROOT && strcmp(name, ".stats") == 0)
-		return NODE_STATS;
-	if (parent == NODE_ROOT && strcmp(name, ".control") == 0)
-		return NODE_CONTROL;
-
-	if (parent == NODE_ROOT || parent == NODE_CONTROL) {
-		disk = zr_store_find(fs->store, name);
-		if (disk)
-			node = node_of(disk->id, parent == NODE_ROOT ? NODE_KIND_DISK
-								     : NODE_KIND_DISK_CONTROL);
-		zr_disk_unpin(fs->store, disk);
-		return node;
-	}
-
-	for (i = 0; (attr = zr_attr_at(i)); ++i) {
-		if (attr->flags & ZR_ATTR_CONTROL && strcmp(attr->name, name) == 0)
-			return node_of(node_disk_id(parent), NODE_KIND_ATTR + i);
-	}
-	return 0;
 }
 
 /* Disks come and go through jobs, and sizes through control files: nothing is cached. */
@@ -67,7 +34,7 @@ static int entry_make(struct fs *fs, uint64_t node, struct fuse_entry_param *ent
 
 int ops_lookup(struct fs *fs, struct op *op)
 {
-	const uint64_t node = node_find(fs, op->node, op->name);
+	const uint64_t node = tree_find(fs->store, op->node, op->name);
 	struct fuse_entry_param entry;
 	int r;
 
@@ -77,7 +44,7 @@ int ops_lookup(struct fs *fs, struct op *op)
 	if (r < 0)
 		return r;
 	fuse_reply_entry(op->req, &entry);
-	return OPS_ANSWERED;
+	return REQUEST_ANSWERED;
 }
 
 int ops_getattr(struct fs *fs, struct op *op)
@@ -89,7 +56,7 @@ int ops_getattr(struct fs *fs, struct op *op)
 	if (r < 0)
 		return r;
 	fuse_reply_attr(op->req, &st, 0);
-	return OPS_ANSWERED;
+	return REQUEST_ANSWERED;
 }
 
 /* changing attributes */
@@ -170,7 +137,7 @@ int ops_setattr(struct fs *fs, struct op *op)
 
 	if (!node_is_disk(op->node)) {
 		/* "echo 1 > reset" truncates first: nothing to do, and nothing else may be set. */
-		if (vfile_mode(op->node) == 0 ||
+		if (tree_mode(op->node) == 0 ||
 		    op->to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
 			return -EPERM;
 		return ops_getattr(fs, op);
@@ -186,26 +153,20 @@ int ops_setattr(struct fs *fs, struct op *op)
 
 /* making, removing, renaming */
 
-static void directory_changed(struct fs *fs)
-{
-	pthread_mutex_lock(&fs->changed_lock);
-	clock_gettime(CLOCK_REALTIME, &fs->changed);
-	pthread_mutex_unlock(&fs->changed_lock);
-}
-
 /* A new disk of size 0 with the configured defaults, pinned. */
 static int disk_create(struct fs *fs, const struct op *op, struct zr_disk **diskp)
 {
 	const struct fuse_ctx *caller = fuse_req_ctx(op->req);
-	struct zr_disk_spec spec = fs->defaults;
+	struct zr_disk_spec spec;
 	int r;
 
 	if (op->node != NODE_ROOT)
-		return -EPERM;
+		return -EACCES;
 	r = disk_name_check(op->name);
 	if (r < 0)
 		return r;
 
+	fs_defaults(fs, &spec);
 	memset(spec.attrs.name, 0, sizeof(spec.attrs.name));
 	memcpy(spec.attrs.name, op->name, strlen(op->name));
 	spec.disksize_bytes = 0;
@@ -215,7 +176,7 @@ static int disk_create(struct fs *fs, const struct op *op, struct zr_disk **disk
 
 	r = zr_store_add(fs->store, thread_self.ctx, &spec, diskp);
 	if (r == 0)
-		directory_changed(fs);
+		fs_directory_changed(fs);
 	return r;
 }
 
@@ -236,7 +197,7 @@ int ops_mknod(struct fs *fs, struct op *op)
 	if (r < 0)
 		return r;
 	fuse_reply_entry(op->req, &entry);
-	return OPS_ANSWERED;
+	return REQUEST_ANSWERED;
 }
 
 /* What the kernel is told of an open file. Direct, so that sizes and errors are ours to say. */
@@ -247,10 +208,15 @@ static void file_is_open(struct fuse_file_info *fi, uint64_t fh)
 	fi->noflush = 1;
 }
 
+static bool open_truncates(const struct zr_disk *disk, const struct fuse_file_info *fi)
+{
+	return fi->flags & O_TRUNC && zr_disk_size(disk) > 0;
+}
+
 /* Takes over the pin of @disk, whatever comes of it. */
 static int disk_open(struct fs *fs, struct zr_disk *disk, struct fuse_file_info *fi)
 {
-	const bool claimed = fi->flags & O_TRUNC && zr_disk_size(disk) > 0;
+	const bool claimed = open_truncates(disk, fi);
 	int r = 0, truncated = 0;
 	uint64_t fh = 0;
 
@@ -263,7 +229,7 @@ static int disk_open(struct fs *fs, struct zr_disk *disk, struct fuse_file_info 
 	}
 
 	/* The handle first: data that was truncated for an open that then fails would be lost. */
-	r = handles_open_disk(&fs->handles, disk, claimed, &fh);
+	r = handles_open_disk(&fs->handles, disk, claimed ? HANDLES_CLAIMED : HANDLES_WAIT, &fh);
 	if (r == 0 && claimed)
 		truncated = zr_disk_truncate(disk, thread_self.ctx, 0);
 	if (claimed)
@@ -304,67 +270,106 @@ int ops_create(struct fs *fs, struct op *op)
 	r = entry_make(fs, node, &entry);
 	if (r < 0 || fuse_reply_create(op->req, &entry, &op->fi) < 0)
 		handles_close(&fs->handles, op->fi.fh);
-	return r < 0 ? r : OPS_ANSWERED;
+	return r < 0 ? r : REQUEST_ANSWERED;
 }
 
-static int vfile_open(struct fs *fs, const struct op *op, struct fuse_file_info *fi)
+/* Answer with an open file. */
+static int open_answer(struct fs *fs, struct op *op)
 {
-	char *text = NULL;
-	size_t n_text = 0;
-	uint64_t fh = 0;
+	/* An open that was interrupted is never released. */
+	if (fuse_reply_open(op->req, &op->fi) < 0)
+		handles_close(&fs->handles, op->fi.fh);
+	return REQUEST_ANSWERED;
+}
+
+static int open_waiting(struct fs *fs, struct op *op)
+{
+	struct zr_disk *disk = zr_store_get(fs->store, node_disk_id(op->node));
 	int r;
 
-	r = vfile_permit(fs, op->node, fi->flags);
-	if (r == 0 && (fi->flags & O_ACCMODE) != O_WRONLY)
-		r = vfile_render(fs, op->node, &text, &n_text);
-	if (r == 0)
-		r = handles_open_text(&fs->handles, op->node, text, n_text, &fh);
-	if (r < 0) {
-		free(text);
-		return r;
+	r = disk ? disk_open(fs, disk, &op->fi) : -ESTALE;
+	return r < 0 ? r : open_answer(fs, op);
+}
+
+/* An open that would wait, or drop data, is none of the names' business. */
+static int open_at_once(struct fs *fs, struct op *op)
+{
+	struct zr_disk *disk = zr_store_get(fs->store, node_disk_id(op->node));
+	uint64_t fh = 0;
+	int r = -EAGAIN;
+
+	if (!disk)
+		return -ESTALE;
+	if (!open_truncates(disk, &op->fi))
+		r = handles_open_disk(&fs->handles, disk, HANDLES_AT_ONCE, &fh);
+	if (r < 0)
+		zr_disk_unpin(fs->store, disk);
+
+	if (r == -EAGAIN) {
+		request_defer(&fs->changes, op, open_waiting);
+		return REQUEST_ANSWERED;
 	}
-	file_is_open(fi, fh);
-	return 0;
+	if (r < 0)
+		return r;
+	/* It may have been claimed, removed and let go since it was found. */
+	if (zr_disk_is_removed(disk)) {
+		handles_close(&fs->handles, fh);
+		return -ESTALE;
+	}
+	file_is_open(&op->fi, fh);
+	return open_answer(fs, op);
 }
 
 int ops_open(struct fs *fs, struct op *op)
 {
-	struct zr_disk *disk;
+	uint64_t fh = 0;
 	int r;
 
-	if (node_is_disk(op->node)) {
-		disk = zr_store_get(fs->store, node_disk_id(op->node));
-		r = disk ? disk_open(fs, disk, &op->fi) : -ESTALE;
-	} else {
-		r = vfile_open(fs, op, &op->fi);
-	}
+	if (node_is_disk(op->node))
+		return open_at_once(fs, op);
+
+	r = vfile_open(fs, op, &fh);
 	if (r < 0)
 		return r;
+	file_is_open(&op->fi, fh);
+	return open_answer(fs, op);
+}
 
-	/* An open that was interrupted is never released. */
-	if (fuse_reply_open(op->req, &op->fi) < 0)
-		handles_close(&fs->handles, op->fi.fh);
-	return OPS_ANSWERED;
+int ops_remove_disk(struct fs *fs, struct zr_disk *disk)
+{
+	int r;
+
+	/* A swap device must not vanish. */
+	r = handles_claim(&fs->handles, disk, 0);
+	if (r < 0)
+		return r;
+	if (zr_disk_is_removed(disk))
+		r = -ENOENT;
+	else
+		zr_store_remove(fs->store, disk);
+	handles_unclaim(&fs->handles, disk);
+	if (r == 0)
+		fs_directory_changed(fs);
+	return r;
 }
 
 int ops_unlink(struct fs *fs, struct op *op)
 {
+	const uint64_t node = tree_find(fs->store, op->node, op->name);
 	struct zr_disk *disk;
 	int r;
 
-	if (op->node != NODE_ROOT || name_is_virtual(op->name))
+	if (node == NODE_STATS) {
+		zr_store_reset_counters(fs->store);
+		return 0;
+	}
+	if (op->node != NODE_ROOT || (node != 0 && !node_is_disk(node)))
 		return -EPERM;
-	disk = zr_store_find(fs->store, op->name);
+
+	disk = zr_store_get(fs->store, node_disk_id(node));
 	if (!disk)
 		return -ENOENT;
-
-	/* A swap device must not vanish. */
-	r = handles_claim(&fs->handles, disk, 0);
-	if (r == 0) {
-		zr_store_remove(fs->store, disk);
-		handles_unclaim(&fs->handles, disk);
-		directory_changed(fs);
-	}
+	r = ops_remove_disk(fs, disk);
 	zr_disk_unpin(fs->store, disk);
 	return r;
 }
@@ -387,24 +392,26 @@ static int disk_rename(struct fs *fs, struct zr_disk *disk, struct zr_disk *repl
 	if (replaced)
 		handles_unclaim(&fs->handles, replaced);
 	if (r == 0)
-		directory_changed(fs);
+		fs_directory_changed(fs);
 	return r;
 }
 
 int ops_rename(struct fs *fs, struct op *op)
 {
+	const uint64_t node = tree_find(fs->store, op->node, op->name);
 	struct zr_disk *disk, *replaced;
 	int r;
 
 	if (op->flags & ~(unsigned int)RENAME_NOREPLACE)
 		return -EINVAL;
-	if (op->node != NODE_ROOT || op->new_parent != NODE_ROOT || name_is_virtual(op->name))
+	if (op->node != NODE_ROOT || op->new_parent != NODE_ROOT ||
+	    (node != 0 && !node_is_disk(node)))
 		return -EPERM;
 	r = disk_name_check(op->new_name);
 	if (r < 0)
 		return r;
 
-	disk = zr_store_find(fs->store, op->name);
+	disk = zr_store_get(fs->store, node_disk_id(node));
 	if (!disk)
 		return -ENOENT;
 	replaced = zr_store_find(fs->store, op->new_name);
@@ -416,83 +423,18 @@ int ops_rename(struct fs *fs, struct op *op)
 
 /* listing */
 
-struct dir_entry {
-	char name[OP_NAME_BYTES];
-	uint64_t node;
-	off_t next; /* where to go on */
-};
-
-static bool entry_set(struct dir_entry *entry, const char *name, uint64_t node, off_t next)
-{
-	snprintf(entry->name, sizeof(entry->name), "%s", name);
-	entry->node = node;
-	entry->next = next;
-	return true;
-}
-
-/* Disks in the order of their ids: offset @base + id is after that disk, whatever came or went. */
-static bool dir_next_disk(struct fs *fs, off_t offset, off_t base, unsigned int kind,
-			  struct dir_entry *entry)
-{
-	struct zr_disk *disk = zr_store_next(fs->store, (uint64_t)(offset - base));
-	struct zr_attrs attrs;
-
-	if (!disk)
-		return false;
-	zr_disk_attrs(disk, &attrs);
-	entry_set(entry, attrs.name, node_of(disk->id, kind), base + (off_t)disk->id);
-	zr_disk_unpin(fs->store, disk);
-	return true;
-}
-
-static bool dir_next_attr(uint64_t dir, off_t offset, off_t base, struct dir_entry *entry)
-{
-	const struct zr_attr *attr;
-	unsigned int i;
-
-	for (i = (unsigned int)(offset - base); (attr = zr_attr_at(i)); ++i) {
-		if (attr->flags & ZR_ATTR_CONTROL)
-			return entry_set(entry, attr->name,
-					 node_of(node_disk_id(dir), NODE_KIND_ATTR + i),
-					 base + i + 1);
-	}
-	return false;
-}
-
-/* The entry of @dir at @offset. Return: false at the end. */
-static bool dir_next(struct fs *fs, uint64_t dir, off_t offset, struct dir_entry *entry)
-{
-	if (offset == 0)
-		return entry_set(entry, ".", dir, 1);
-	if (offset == 1)
-		return entry_set(entry, "..", node_disk_id(dir) ? NODE_CONTROL : NODE_ROOT, 2);
-
-	if (dir == NODE_ROOT && offset == 2)
-		return entry_set(entry, ".stats", NODE_STATS, 3);
-	if (dir == NODE_ROOT && offset == 3)
-		return entry_set(entry, ".control", NODE_CONTROL, 4);
-
-	if (dir == NODE_ROOT)
-		return dir_next_disk(fs, offset, 4, NODE_KIND_DISK, entry);
-	if (dir == NODE_CONTROL)
-		return dir_next_disk(fs, offset, 2, NODE_KIND_DISK_CONTROL, entry);
-	return dir_next_attr(dir, offset, 2, entry);
-}
-
 int ops_readdir(struct fs *fs, struct op *op)
 {
 	const size_t room = zr_min(op->n_bytes, THREAD_REPLY_BYTES);
 	char *at = (char *)thread_self.reply;
-	struct dir_entry entry;
-	off_t offset = op->offset;
+	struct tree_entry entry;
+	int64_t offset = op->offset;
 	size_t used = 0, n;
 
-	while (dir_next(fs, op->node, offset, &entry)) {
+	while (tree_next(fs->store, op->node, offset, &entry)) {
 		/* Only the type is looked at. */
 		struct stat st = { .st_ino = entry.node,
-				   .st_mode = node_is_disk(entry.node) || vfile_mode(entry.node)
-						      ? S_IFREG
-						      : S_IFDIR };
+				   .st_mode = tree_is_directory(entry.node) ? S_IFDIR : S_IFREG };
 
 		n = fuse_add_direntry(op->req, at + used, room - used, entry.name, &st, entry.next);
 		if (n > room - used)
@@ -501,7 +443,7 @@ int ops_readdir(struct fs *fs, struct op *op)
 		offset = entry.next;
 	}
 	fuse_reply_buf(op->req, at, used);
-	return OPS_ANSWERED;
+	return REQUEST_ANSWERED;
 }
 
 /* statfs */
@@ -544,5 +486,5 @@ int ops_statfs(struct fs *fs, struct op *op)
 	st.f_blocks = n_used + st.f_bfree;
 	st.f_ffree = st.f_favail = ZR_DISKS_MAX - n_disks;
 	fuse_reply_statfs(op->req, &st);
-	return OPS_ANSWERED;
+	return REQUEST_ANSWERED;
 }

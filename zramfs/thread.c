@@ -14,6 +14,7 @@ _Thread_local struct thread thread_self;
 
 struct start {
 	struct thread thread;
+	const char *name;
 	void (*main_)(void *context);
 	void *context;
 };
@@ -51,6 +52,7 @@ static void *thread_main(void *argument)
 
 	free(argument);
 	thread_self = start.thread;
+	pthread_setname_np(pthread_self(), start.name);
 	start.main_(start.context);
 	thread_deinit(&thread_self);
 	return NULL;
@@ -80,7 +82,7 @@ static int thread_create(pthread_t *threadp, struct start *start)
 	return -r;
 }
 
-int thread_start(pthread_t *threadp, void (*main_)(void *context), void *context)
+int thread_start(pthread_t *threadp, const char *name, void (*main_)(void *context), void *context)
 {
 	struct start *start;
 	int r;
@@ -88,6 +90,7 @@ int thread_start(pthread_t *threadp, void (*main_)(void *context), void *context
 	start = calloc(1, sizeof(*start));
 	if (!start)
 		return -ENOMEM;
+	start->name = name;
 	start->main_ = main_;
 	start->context = context;
 

@@ -27,5 +27,6 @@ struct thread {
 /* Of the calling thread, which thread_start() made. */
 extern _Thread_local struct thread thread_self;
 
-/* Start a thread that runs @main_. Signals are blocked in it: the main thread takes them. */
-int thread_start(pthread_t *threadp, void (*main_)(void *context), void *context);
+/* Start a thread that runs @main_. @name: what ps -L shows, 15 bytes at most. Signals are blocked
+ * in it: the main thread takes them. */
+int thread_start(pthread_t *threadp, const char *name, void (*main_)(void *context), void *context);

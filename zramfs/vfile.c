@@ -8,30 +8,60 @@
 #include <string.h>
 
 #include "attr.h"
+#include "hot.h"
+#include "snapshot.h"
 #include "stats.h"
+#include "tree.h"
 
-static const struct zr_attr *attr_of(uint64_t node)
+/* what an attribute is asked of */
+
+struct subject {
+	struct zr_attr_target target;
+	struct zr_disk_spec defaults;
+};
+
+/* Return: 0, or -ENOENT for a disk that is gone. */
+static int subject_init(struct subject *subject, struct fs *fs, struct op *op)
 {
-	const struct zr_attr *attr;
+	struct zr_disk *disk = NULL;
 
-	if (node_disk_id(node) == 0 || node_kind(node) < NODE_KIND_ATTR)
-		return NULL;
-	attr = zr_attr_at(node_kind(node) - NODE_KIND_ATTR);
-	return attr && attr->flags & ZR_ATTR_CONTROL ? attr : NULL;
+	if (node_disk_id(op->node) != 0) {
+		disk = zr_store_get(fs->store, node_disk_id(op->node));
+		if (!disk)
+			return -ENOENT;
+	}
+	fs_defaults(fs, &subject->defaults);
+	subject->target = (struct zr_attr_target){ .store = fs->store,
+						   .disk = disk,
+						   .ctx = thread_self.ctx,
+						   .defaults = &subject->defaults.attrs,
+						   .n_threads = fs->n_threads,
+						   .stop = request_stop(op) };
+	return 0;
 }
 
-unsigned int vfile_mode(uint64_t node)
+static void subject_deinit(struct subject *subject)
 {
-	const struct zr_attr *attr = attr_of(node);
-
-	if (node == NODE_STATS)
-		return 0444;
-	return attr ? attr->mode : 0;
+	zr_disk_unpin(subject->target.store, subject->target.disk);
 }
 
-int vfile_permit(struct fs *fs, uint64_t node, int open_flags)
+/* opening */
+
+static bool is_long(uint64_t node)
 {
-	const unsigned int mode = vfile_mode(node);
+	const struct zr_attr *attr = tree_attr(node);
+
+	return attr && attr->flags & ZR_ATTR_LONG;
+}
+
+bool vfile_opens_long(uint64_t node, int open_flags)
+{
+	return is_long(node) && (open_flags & O_ACCMODE) != O_WRONLY;
+}
+
+static int permit(uint64_t node, int open_flags)
+{
+	const unsigned int mode = tree_mode(node);
 	const int access = open_flags & O_ACCMODE;
 
 	if (mode == 0)
@@ -42,47 +72,108 @@ int vfile_permit(struct fs *fs, uint64_t node, int open_flags)
 	return 0;
 }
 
-static unsigned int count_open(void *context, const struct zr_disk *disk)
+static unsigned int count_open(void *context, unsigned int entry_no)
 {
 	struct fs *fs = context;
 
-	return handles_count(&fs->handles, disk);
+	return handles_count_entry(&fs->handles, entry_no);
 }
 
-static int attr_render(struct fs *fs, uint64_t node, char **textp, size_t *n_textp)
+static int attr_render(struct fs *fs, struct op *op, struct handle *wanted)
 {
-	const struct zr_attr *attr = attr_of(node);
+	const struct zr_attr *attr = tree_attr(op->node);
 	ZR_CLEANUP(zr_freep) char *text = NULL;
-	struct zr_disk *disk;
-	int n_text = 0;
+	struct subject subject;
+	int r;
 
-	disk = zr_store_get(fs->store, node_disk_id(node));
-	if (!disk)
-		return -ENOENT;
+	if (attr->stream)
+		return stream_new(&wanted->stream, attr);
 
 	text = malloc(ZR_ATTR_TEXT_MAX);
 	if (!text)
-		n_text = -ENOMEM;
-	else if (attr->show)
-		n_text = attr->show(disk, text, ZR_ATTR_TEXT_MAX);
-	zr_disk_unpin(fs->store, disk);
-	if (n_text < 0)
-		return n_text;
+		return -ENOMEM;
+	r = subject_init(&subject, fs, op);
+	if (r < 0)
+		return r;
+	r = attr->show ? attr->show(&subject.target, text, ZR_ATTR_TEXT_MAX) : 0;
+	subject_deinit(&subject);
+	if (r < 0)
+		return r;
 
-	*textp = ZR_STEAL(text);
-	*n_textp = (size_t)n_text;
+	wanted->text = ZR_STEAL(text);
+	wanted->n_text = (size_t)r;
 	return 0;
 }
 
-int vfile_render(struct fs *fs, uint64_t node, char **textp, size_t *n_textp)
+static int render(struct fs *fs, struct op *op, struct handle *wanted)
 {
-	if (node == NODE_STATS)
-		return zr_stats_text(fs->store, count_open, fs, textp, n_textp);
-	return attr_render(fs, node, textp, n_textp);
+	const struct zr_stats_context context = { .version = ZRAMFS_VERSION,
+						  .n_open = count_open,
+						  .context = fs };
+
+	switch (op->node) {
+	case NODE_STATS:
+		return zr_stats_text(fs->store, &context, &wanted->text, &wanted->n_text);
+	case NODE_STATS_JSON:
+		return zr_stats_json(fs->store, &context, &wanted->text, &wanted->n_text);
+	case NODE_METRICS:
+		return zr_stats_metrics(fs->store, &context, &wanted->text, &wanted->n_text);
+	default:
+		return attr_render(fs, op, wanted);
+	}
 }
 
-void vfile_read(fuse_req_t req, const struct handle *handle, size_t n_bytes, off_t offset)
+int vfile_open(struct fs *fs, struct op *op, uint64_t *fhp)
 {
+	struct handle wanted = { .node = op->node };
+	int r;
+
+	r = permit(op->node, op->fi.flags);
+	if (r == 0 && (op->fi.flags & O_ACCMODE) != O_WRONLY)
+		r = render(fs, op, &wanted);
+	if (r == 0)
+		r = handles_open_virtual(&fs->handles, &wanted, fhp);
+	if (r < 0) {
+		free(wanted.text);
+		stream_free(wanted.stream);
+	}
+	return r;
+}
+
+/* reading */
+
+static int stream_serve(struct fs *fs, struct op *op)
+{
+	const size_t n_bytes = zr_min(op->n_bytes, THREAD_REPLY_BYTES - STREAM_ROOM);
+	struct stream *stream = handles_get(&fs->handles, op->fi.fh)->stream;
+	struct subject subject;
+	ssize_t r;
+
+	r = subject_init(&subject, fs, op);
+	if (r < 0)
+		return -ENODEV;
+	r = stream_read(stream, &subject.target, (uint64_t)op->offset, (char *)thread_self.reply,
+			n_bytes);
+	subject_deinit(&subject);
+	if (r < 0)
+		return (int)r;
+	fuse_reply_buf(op->req, (const char *)thread_self.reply, (size_t)r);
+	return REQUEST_ANSWERED;
+}
+
+void vfile_read(fuse_req_t req, uint64_t node, size_t n_bytes, off_t offset,
+		const struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	const struct handle *handle = handles_get(&fs->handles, fi->fh);
+	struct op op = {
+		.req = req, .node = node, .fi = *fi, .n_bytes = n_bytes, .offset = offset
+	};
+
+	if (handle->stream) {
+		request_defer_long(&fs->changes, &op, stream_serve);
+		return;
+	}
 	if (offset < 0 || (uint64_t)offset >= handle->n_text) {
 		fuse_reply_buf(req, NULL, 0);
 		return;
@@ -96,76 +187,86 @@ void vfile_read(fuse_req_t req, const struct handle *handle, size_t n_bytes, off
 
 /* control writes */
 
-struct write_job {
-	struct job job;
-	fuse_req_t req;
-	uint64_t node;
-	size_t n_bytes; /* as written, newline included */
-	char text[ZR_ATTR_TEXT_MAX];
-};
-
-static int attr_apply(struct fs *fs, const struct zr_attr *attr, struct zr_disk *disk,
-		      const char *text)
+static int attr_apply(struct fs *fs, struct op *op)
 {
+	const struct zr_attr *attr = tree_attr(op->node);
+	struct subject subject;
+	struct zr_disk *disk;
+	bool is_claimed;
 	int r = 0;
 
-	if (attr->flags & ZR_ATTR_UNUSED)
-		r = handles_claim(&fs->handles, disk, 0);
-	if (r < 0)
-		return r;
+	if (!attr || !attr->apply)
+		return -EACCES;
+	if (subject_init(&subject, fs, op) < 0)
+		return -ENODEV;
 
-	r = attr->apply(disk, thread_self.ctx, &fs->defaults.attrs, text);
-	if (attr->flags & ZR_ATTR_UNUSED)
-		handles_unclaim(&fs->handles, disk);
+	disk = subject.target.disk;
+	is_claimed = disk && attr->when == ZR_WHEN_UNUSED;
+	if (attr->check)
+		r = attr->check(op->text);
+	if (r == 0 && is_claimed)
+		r = handles_claim(&fs->handles, disk, 0);
+	if (r == 0) {
+		r = attr->apply(&subject.target, op->text);
+		if (is_claimed)
+			handles_unclaim(&fs->handles, disk);
+	}
+	subject_deinit(&subject);
 	return r;
 }
 
-static void write_run(struct job *job)
+static int stats_apply(struct fs *fs, const char *text)
 {
-	struct write_job *wanted = (struct write_job *)job;
-	struct fs *fs = fuse_req_userdata(wanted->req);
-	const struct zr_attr *attr = attr_of(wanted->node);
-	struct zr_disk *disk = NULL;
-	int r = -EACCES;
+	if (strcmp(text, "0") != 0)
+		return -EINVAL;
+	zr_store_reset_counters(fs->store);
+	return 0;
+}
 
-	if (attr && attr->apply) {
-		disk = zr_store_get(fs->store, node_disk_id(wanted->node));
-		r = disk ? attr_apply(fs, attr, disk, wanted->text) : -ENODEV;
-		zr_disk_unpin(fs->store, disk);
+static int write_serve(struct fs *fs, struct op *op)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(op->req);
+	int r;
+
+	switch (op->node) {
+	case NODE_STATS:
+		r = stats_apply(fs, op->text);
+		break;
+	case NODE_HOT_ADD:
+		r = hot_add(fs, op->text, caller->uid, caller->gid);
+		break;
+	case NODE_HOT_REMOVE:
+		r = hot_remove(fs, op->text);
+		break;
+	default:
+		r = attr_apply(fs, op);
+		break;
 	}
-
 	if (r < 0)
-		fuse_reply_err(wanted->req, -r);
-	else
-		fuse_reply_write(wanted->req, wanted->n_bytes);
+		return r;
+	fuse_reply_write(op->req, op->n_bytes);
+	return REQUEST_ANSWERED;
 }
 
 void vfile_write(fuse_req_t req, uint64_t node, const char *bytes, size_t n_bytes, off_t offset,
-		 int open_flags)
+		 const struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
+	struct op op = { .req = req, .node = node, .n_bytes = n_bytes };
+	char text[ZR_ATTR_VALUE_MAX + 1];
 	size_t n_text = n_bytes;
-	struct write_job *job;
 
 	if (n_text > 0 && bytes[n_text - 1] == '\n')
 		--n_text;
-	if (open_flags & O_APPEND)
+	if (fi->flags & O_APPEND)
 		offset = 0;
-	if (offset != 0 || n_text >= ZR_ATTR_TEXT_MAX || memchr(bytes, 0, n_text)) {
+	if (offset != 0 || n_bytes > ZR_ATTR_VALUE_MAX || memchr(bytes, 0, n_text)) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
 
-	job = malloc(sizeof(*job));
-	if (!job) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	job->job.run = write_run;
-	job->req = req;
-	job->node = node;
-	job->n_bytes = n_bytes;
-	memcpy(job->text, bytes, n_text);
-	job->text[n_text] = 0;
-	jobs_post(&fs->jobs, &job->job);
+	memcpy(text, bytes, n_text);
+	text[n_text] = 0;
+	op.text = text;
+	request_defer_long(is_long(node) ? &fs->work : &fs->changes, &op, write_serve);
 }

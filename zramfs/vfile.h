@@ -5,9 +5,11 @@
 /*
  * Vfile: the text of virtual files
  *
- * Text is rendered whole when a file is opened, so that what is read in pieces is one moment's. A
- * control write is one write(2) at offset 0 whose errno is the answer; a trailing newline is
- * ignored; it is done as a job.
+ * Text is rendered whole when a file is opened, so that what is read in pieces is one moment's;
+ * only what is too long for that is made while it is read (stream.h). A control write is one
+ * write(2) at offset 0 whose errno is the answer; a trailing newline is ignored; it is done as a
+ * job, and what may take long can be interrupted. Of two writes to one file the second waits in the
+ * kernel, which locks the inode, and there nothing interrupts it; as with sysfs.
  *
  * Ownership: the text is its handle's.
  * Locking:   none here.
@@ -15,21 +17,19 @@
  * Cost:      rendering allocates.
  */
 
-#include "fs.h"
+#include "request.h"
 
-/* Render what opening @node shows. Return: 0 or -errno; *textp is to be freed. */
-int vfile_render(struct fs *fs, uint64_t node, char **textp, size_t *n_textp);
+/* Does opening @node like that take long, for what is to be shown? */
+bool vfile_opens_long(uint64_t node, int open_flags);
 
-/* May @node be opened like that? Return: 0, -EACCES or -ENOENT. */
-int vfile_permit(struct fs *fs, uint64_t node, int open_flags);
+/* Open the virtual file that @op asks for: may it be, and what will it show? Return: 0, -EACCES,
+ * -ENOENT, or an errno of the attribute. */
+int vfile_open(struct fs *fs, struct op *op, uint64_t *fhp);
 
-/* Permission bits; 0 for no such node. */
-unsigned int vfile_mode(uint64_t node);
+/* Answer a read, from what was rendered, or later. */
+void vfile_read(fuse_req_t req, uint64_t node, size_t n_bytes, off_t offset,
+		const struct fuse_file_info *fi);
 
-/* Answer a read from what was rendered. */
-void vfile_read(fuse_req_t req, const struct handle *handle, size_t n_bytes, off_t offset);
-
-/* Answer a control write, later. @open_flags: what is appended comes with an offset, which then
- * means nothing, as in sysfs. */
+/* Answer a control write, later. With O_APPEND the offset means nothing, as in sysfs. */
 void vfile_write(fuse_req_t req, uint64_t node, const char *bytes, size_t n_bytes, off_t offset,
-		 int open_flags);
+		 const struct fuse_file_info *fi);

@@ -17,6 +17,7 @@
 #include "fs.h"
 #include "log.h"
 #include "mount.h"
+#include "reload.h"
 
 /* A second signal within this time ends the mount though a disk is in use. */
 #define FORCE_WINDOW_S 5
@@ -29,7 +30,7 @@
 #define OFFSETS_PER_MEMORY 4
 #define OFFSETS_MORE       (UINT64_C(1) << 30)
 
-_Static_assert(CONFIG_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can be started");
+_Static_assert(ZR_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can be started");
 
 struct worker {
 	const struct worker_options *options;
@@ -40,6 +41,7 @@ struct worker {
 	struct fuse_session *session;
 	struct fs fs;
 	struct channel channel;
+	struct reload reload;
 	int signals;     /* signalfd */
 	time_t asked_at; /* when a signal was refused last; 0: never */
 };
@@ -82,8 +84,9 @@ static int store_make(struct worker *worker, const struct config *config)
 		return r;
 	}
 
+	zr_store_set_mem_limit(worker->store, config->daemon.mem_limit_bytes);
 	for (i = 0; r == 0 && i < config->n_disks; ++i)
-		r = disk_add(worker->store, ctx, &config->disks[i]);
+		r = disk_add(worker->store, ctx, &config->disks[i].spec);
 	return r;
 }
 
@@ -141,8 +144,8 @@ static unsigned int threads_wanted(const struct config *config)
 	const long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	/* Two at the least: one may be in a long discard. */
-	if (config->n_threads > 0)
-		return config->n_threads;
+	if (config->daemon.n_threads > 0)
+		return config->daemon.n_threads;
 	return (unsigned int)zr_min(zr_max((uint64_t)(n_cores > 0 ? n_cores : 1), 2),
 				    CHANNEL_THREADS_MAX);
 }
@@ -153,11 +156,12 @@ static int signals_take(struct worker *worker)
 {
 	sigset_t wanted;
 
-	/* A terminal that goes away must not take live swap with it. */
-	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 
+	/* A terminal that goes away must not take live swap with it: its SIGHUP reads the
+	 * configuration again, which changes nothing then. */
 	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGHUP);
 	sigaddset(&wanted, SIGTERM);
 	sigaddset(&wanted, SIGINT);
 	if (sigprocmask(SIG_BLOCK, &wanted, NULL) < 0)
@@ -236,6 +240,10 @@ static bool signal_handle(struct worker *worker)
 
 	if (read(worker->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
+	if (info.ssi_signo == SIGHUP) {
+		reload_run(&worker->reload, worker->store, &worker->fs);
+		return false;
+	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	again = worker->asked_at != 0 && now.tv_sec - worker->asked_at <= FORCE_WINDOW_S;
 	worker->asked_at = now.tv_sec;
@@ -295,6 +303,7 @@ static void worker_end(struct worker *worker, int status)
 	fuse_session_unmount(worker->session); /* unmounted already: frees what it remembers */
 	fuse_session_destroy(worker->session);
 	zr_store_free(worker->store);
+	reload_deinit(&worker->reload);
 	close(worker->signals);
 }
 
@@ -311,7 +320,7 @@ static int worker_start(struct worker *worker, const struct config *config)
 
 	r = zr_store_tend(worker->store);
 	if (r == 0)
-		r = fs_init(&worker->fs, worker->store, &config->defaults);
+		r = fs_init(&worker->fs, worker->store, &config->defaults, threads_wanted(config));
 	if (r == 0)
 		r = channel_start(&worker->channel, worker->session, threads_wanted(config));
 	if (r < 0) {
@@ -321,12 +330,18 @@ static int worker_start(struct worker *worker, const struct config *config)
 	return r;
 }
 
-int worker_run(const struct worker_options *options, const struct config *config)
+int worker_run(const struct worker_options *options, struct config *config)
 {
 	static struct worker worker;
 	char message[MOUNT_MESSAGE_MAX], reason[LOG_REASON_BYTES];
+	int r;
 
 	worker.options = options;
+	r = reload_init(&worker.reload, options->config_path, config);
+	if (r < 0) {
+		log_line("%s: %s", options->config_path, strerror(-r));
+		return EXIT_FAILURE;
+	}
 	log_catch_fuse(options->debug);
 	if (mount_check(options->mountpoint, worker.resolved, message, sizeof(message)) < 0) {
 		log_line("%s", message);

@@ -67,11 +67,37 @@ BAD = {
     "threads-negative": ("[zramfs]\nthreads = -1\n", 2, ["threads", "-1"]),
     "threads-word": ("[zramfs]\nthreads = many\n", 2, ["threads", "many"]),
     "threads-too-many": ("[zramfs]\nthreads = 1000000\n", 2, ["threads", "1000000"]),
+    "priority-too-high": ("[disk0]\nswap_priority = 32768\n", 2, ["swap_priority", "32768", "-1"]),
+    "priority-word": ("[disk0]\nswap_priority = high\n", 2, ["swap_priority", "high", "32767"]),
+    "daemon-limit-word": ("[zramfs]\nmem_limit = lots\n", 2, ["mem_limit", "lots", "0"]),
+    "daemon-limit-too-large": ("[zramfs]\nmem_limit = 257T\n", 2, ["mem_limit", "257T", "256T"]),
+    # Expressions
+    "expression-unclosed": ("[disk0]\ndisksize = min(ram / 2, 4G\n", 2,
+                            ["disksize", "min(ram / 2, 4G", "')'", "column 16", "50%"]),
+    "expression-unknown-name": ("[disk0]\ndisksize = (rom / 2)\n", 2, ["rom", "column 2"]),
+    "expression-negative": ("[disk0]\ndisksize = ram - ram * 2\n", 2, ["less than 0"]),
+    "expression-nothing": ("[disk0]\ndisksize = ram * 0\n", 2, ["ram * 0", "more than 0"]),
+    "expression-infinite": ("[disk0]\nmem_limit = ram / 0\n", 2, ["ram / 0", "256T"]),
+    "expression-nested": (f"[disk0]\ndisksize = {'(' * 90}1{')' * 90}\n", 2, ["deep"]),
+    "expression-for-a-number": ("[zramfs]\nthreads = (2)\n", 2, ["threads", "(2)", "64"]),
+    # Keys of other programs
+    "generator-size": ("[zram0]\nzram-size = half of ram\n", 2, ["zram-size", "half", "MB"]),
+    "generator-size-in-bytes": ("[zram0]\nzram-size = 4294967296\n", 2, ["zram-size", "256T"]),
+    "generator-priority": ("[zram0]\nswap-priority = 40000\n", 2, ["swap-priority", "32767"]),
+    "generator-limit": ("[zram0]\nhost-memory-limit = all\n", 2, ["host-memory-limit", "none"]),
+    "generator-command": ("set!x = echo 2\n[zram0]\nzram-size = ram * x\n", 3,
+                          ["ram * x", "line 1", "not run"]),
+    "generator-key-misspelt": ("[zram0]\nzram-sise = 1\n", 2, ["zram-sise", "zram-size"]),
+    "compcache-size": ("[disk0]\ndisksize_kb = 1M\n", 2, ["disksize_kb", "1M", "KiB"]),
+    "compcache-size-of-11-digits": ("[disk0]\ndisksize_kb = 12345678901\n", 2, ["10 digits"]),
+    "compcache-disks": ("[zramfs]\nnum_devices = 5000\n", 2, ["num_devices", "5000", "1023"]),
+    "said-twice": ("[a]\ndisksize = 1M\n\nzram-size = 1\n", 4, ["zram-size", "disksize", "line 2"]),
+    "said-twice-at-the-top": ("memlimit_kb = 1\n[defaults]\nmem_limit = 1M\n", 3,
+                              ["mem_limit", "memlimit_kb", "line 1"]),
     # Lines
     "line-with-colon": ("[disk0]\ndisksize : 4M\n", 2, ["disksize", "="]),
     "line-white-space-in-header": ("[ disk0 ]\n", 1, ["disk0"]),
     "line-too-long": (f"[disk0]\ndisksize = {'0' * 20000}1M\n", 2, ["long"]),
-    "line-too-long-comment": (f"; {'x' * 20000}\n[disk0]\n", 1, ["long"]),
     "line-continued": ("[disk0]\ndisksize = 64M\n  comp_algorithm = lz4\n", 3, []),
     "line-continued-by-tab": ("[disk0]\ndisksize = 64M\n\t32M\n", 3, []),
     "line-is-garbage": ("[disk0]\n@#!\n", 2, []),
@@ -124,7 +150,61 @@ def test_config_is_a_directory(place, refused, reader):
     assert str(place) in refused(*args)
 
 
+def test_config_is_a_pipe(place, refused):
+    """Who opens it would wait for somebody to write."""
+    (place / "z").mkdir()
+    os.mkfifo(place / "pipe.ini")
+    assert "pipe" in refused("--check-config", place / "pipe.ini")
+    assert str(place / "pipe.ini") in refused(place / "z", "-c", place / "pipe.ini")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/urandom"])
+def test_config_has_no_end(refused, path):
+    assert f"{path}:" in refused("--check-config", path)
+
+
+def test_config_is_endless_text(place, refused):
+    (place / "long.ini").write_text("# comment\n" * 200000)
+    assert "allowed: 1048576 bytes" in refused("--check-config", place / "long.ini")
+
+
 # What looks odd and is good input
+
+
+@pytest.mark.parametrize("length", [190, 200, 20000])
+def test_a_comment_may_be_of_any_length(place, length):
+    config = place / "zram.ini"
+    config.write_text(f"; {'x' * length}\n[disk0]\ndisksize = 1M\n")
+    done = run(BINARY, "--check-config", config)
+    assert "[disk0]\ndisksize = 1048576\n" in done.stdout and done.stderr == ""
+
+
+def test_what_check_config_prints_loads_to_the_same(place):
+    config, again = place / "zram.ini", place / "again.ini"
+    config.write_text("num_devices = 2\n[defaults]\nmem_limit = ram / 100\n[zramfs]\n"
+                      "mem_limit = 50%\n[zram1]\nzram-size = ram / 3\nmode = 0640\n"
+                      "compression-algorithm = zstd(level=5) lz4\noptions = discard\n"
+                      "[b]\nswap_priority = -1\n")
+    first = run(BINARY, "--check-config", config)
+    again.write_text(first.stdout)
+    second = run(BINARY, "--check-config", again)
+    assert second.stdout == first.stdout
+    assert not any(word in first.stdout for word in ("%", "ram ", "zram-size", "num_devices"))
+    warnings = first.stderr.splitlines()
+    assert warnings[0] == (f"zramfs: {config}: ignored, as they mean nothing here: "
+                           "line 9 compression-algorithm lz4, line 10 options")
+    assert "ignored" not in second.stderr
+
+
+def test_a_file_of_zram_generator(place, zramfs):
+    """An empty section is a swap area of half of RAM there, 4 GB at most."""
+    config = place / "zram-generator.conf"
+    config.write_text("# the usual\n[zram0]\n")
+    mount = zramfs(None, "-c", config)
+    wanted = min(memory_total() // MIB * MIB // 2, 4 * GIB)
+    assert os.stat(mount.disk("zram0")).st_size == wanted
+    assert mount.disk("zram0").open("rb").read(4096)[4086:] == b"SWAPSPACE2"
+    assert mount.get("zram0", "swap_priority") == "100\n"
 
 
 def test_an_empty_section_is_a_disk(zramfs):

@@ -1,21 +1,56 @@
 """.control/<disk>/: the names, modes, formats and errnos of /sys/block/zram<N>/."""
 
+import concurrent.futures
 import contextlib
 import errno
 import os
 import pathlib
 import re
 import stat
+import threading
+import time
 
 import pytest
 
-from data import PAGE, random_pages, text_pages, word_page
+from data import PAGE, random_page, random_pages, text_page, text_pages, word_page
 from host import KEEP_SIZE, PUNCH_HOLE, errno_of, fallocate, run
 from zramfs import GIB, KIB, MIB
 
-MODES = {
+# Documentation/admin-guide/blockdev/zram.rst, but for mem_limit, which can be read here.
+KERNEL = {
     "disksize": 0o644, "initstate": 0o444, "reset": 0o200, "comp_algorithm": 0o644,
-    "algorithm_params": 0o200, "compact": 0o200, "mem_limit": 0o644, "mm_stat": 0o444, "io_stat": 0o444,
+    "algorithm_params": 0o200, "compact": 0o200, "mem_limit": 0o644, "mm_stat": 0o444,
+    "io_stat": 0o444, "mem_used_max": 0o200, "idle": 0o200, "bd_stat": 0o444, "debug_stat": 0o444,
+    "max_comp_streams": 0o644, "recomp_algorithm": 0o644, "recompress": 0o200,
+    "backing_dev": 0o644, "writeback": 0o200, "writeback_limit": 0o644,
+    "writeback_limit_enable": 0o644, "block_state": 0o444,
+}
+
+# Documentation/blockdev/zram.txt of 2013: one value each.
+OF_2013 = {name: 0o444 for name in (
+    "num_reads", "num_writes", "failed_reads", "failed_writes", "invalid_io", "notify_free",
+    "discard", "zero_pages", "orig_data_size", "compr_data_size", "mem_used_total")}
+
+OURS = {
+    "format": 0o644, "label": 0o644, "uuid": 0o644, "mode": 0o644, "swap_priority": 0o644,
+    "histogram": 0o444, "fragmentation": 0o444, "same_filled": 0o444, "tables": 0o444,
+    "latency": 0o444,
+}
+
+MODES = {**KERNEL, **OF_2013, **OURS}
+DAEMON_MODES = {"threads": 0o444, "mem_limit": 0o644}
+
+# What each shows of a disk with a size and nothing in it.
+SHOWN = {
+    **{name: "0\n" for name in OF_2013},
+    "disksize": f"{64 << 20}\n", "initstate": "1\n", "mem_limit": "0\n",
+    "comp_algorithm": "lzo-rle lzo [lz4] lz4hc zstd \n",
+    "mm_stat": " ".join(["       0"] * 9) + "\n", "io_stat": "       0        0 0        0\n",
+    "bd_stat": " ".join(["       0"] * 3) + "\n", "debug_stat": "version: 1\n0        0\n",
+    "recomp_algorithm": "", "backing_dev": "none\n", "writeback_limit": "0\n",
+    "writeback_limit_enable": "0\n", "block_state": "", "format": "none\n", "label": "\n",
+    "uuid": "\n", "mode": "0600\n", "swap_priority": "100\n",
+    "same_filled": "zero 0\n8_bits 0\n16_bits 0\n32_bits 0\n64_bits 0\n",
 }
 
 MM_STAT = re.compile(r" *\d+( +\d+){8}\n")
@@ -39,12 +74,57 @@ def refused(mount, attribute, text):
 # What is there
 
 
+def test_all_is_listed(mount):
+    control = mount.point / ".control"
+    assert sorted(os.listdir(control)) == ["disk0", "hot_add", "hot_remove", "zramfs"]
+    assert sorted(os.listdir(control / "disk0")) == sorted(MODES)
+    assert sorted(os.listdir(control / "zramfs")) == sorted(DAEMON_MODES)
+    assert sorted(os.listdir(mount.point)) == [".control", ".metrics", ".stats", ".stats.json",
+                                               "disk0"]
+    with os.scandir(control) as entries:  # the types that listing says are those of stat
+        for entry in entries:
+            assert entry.is_dir(follow_symlinks=False) == stat.S_ISDIR(os.stat(entry.path).st_mode)
+            assert entry.inode() == os.stat(entry.path).st_ino
+
+
+def test_what_each_shows(mount):
+    for name, text in SHOWN.items():
+        assert mount.get("disk0", name) == text, name
+
+
+def test_all_can_be_read_that_may(mount):
+    with open(mount.disk("disk0"), "r+b", buffering=0) as file:
+        file.write(text_pages(20) + bytes(PAGE))
+    for name, mode in MODES.items():
+        if mode & 0o444:
+            text = mount.get("disk0", name)
+            assert text == "" or text.endswith("\n"), name
+            assert text != "" or name == "recomp_algorithm", name
+            size = os.stat(mount.control("disk0", name)).st_size
+            assert size == (0 if name == "block_state" else 4096), name
+    assert (mount.get("disk0", "num_writes"), mount.get("disk0", "zero_pages")) == ("21\n", "1\n")
+
+
+def test_modes_and_owners_of_these_files_stay(mount):
+    for path in (mount.control("disk0", "mem_limit"), mount.point / ".stats",
+                 mount.point / ".control", mount.point / ".control/hot_add"):
+        before = os.stat(path)
+        assert errno_of(os.chmod, path, 0o600) == errno.EPERM
+        assert errno_of(os.chown, path, 1, 1) == errno.EPERM
+        assert os.stat(path).st_mode == before.st_mode
+        assert errno_of(os.rename, path, str(path) + "2") in (errno.EPERM, errno.EINVAL)
+    for path in (mount.control("disk0", "mem_limit"), mount.point / ".control/hot_add"):
+        assert errno_of(os.unlink, path) == errno.EPERM
+    assert errno_of(os.rmdir, mount.point / ".control") == errno.EPERM
+
+
 def test_the_kernels_modes(mount):
     directory = mount.point / ".control" / "disk0"
-    for name, mode in MODES.items():
-        status = os.stat(directory / name)
-        assert stat.S_ISREG(status.st_mode)
-        assert stat.S_IMODE(status.st_mode) == mode, name
+    for where, modes in ((directory, MODES), (mount.point / ".control/zramfs", DAEMON_MODES)):
+        for name, mode in modes.items():
+            status = os.stat(where / name)
+            assert stat.S_ISREG(status.st_mode)
+            assert stat.S_IMODE(status.st_mode) == mode, name
     assert stat.S_IMODE(os.stat(directory).st_mode) & 0o555 == 0o555
 
 
@@ -52,18 +132,34 @@ def test_the_kernels_modes(mount):
 @pytest.mark.needs("setpriv")
 def test_reading_needs_nothing_and_writing_does(mount, user):
     directory = mount.point / ".control" / "disk0"
-    for name, mode in MODES.items():
-        can_read = run("cat", directory / name, user=user, check=False).returncode == 0
-        assert can_read == bool(mode & 0o004), name
-        script = f"echo 1 > {directory / name}"
-        assert run("sh", "-c", script, user=user, check=False).returncode != 0, name
+    files = {directory / name: mode for name, mode in MODES.items()}
+    files |= {mount.point / ".control/zramfs" / name: mode for name, mode in DAEMON_MODES.items()}
+    files |= {mount.point / ".control" / name: 0o200 for name in ("hot_add", "hot_remove")}
+    script = """cd "$1"; shift
+        for file; do
+            cat "$file" >/dev/null 2>&1 && echo "read $file"
+            ( echo 1 >"$file" ) 2>/dev/null && echo "written $file"
+        done; true"""
+    done = run("sh", "-c", script, "sh", mount.point, *files, user=user).stdout.splitlines()
+    assert done == [f"read {path}" for path, mode in files.items() if mode & 0o004]
     assert mount.get("disk0", "initstate") == "1\n"
+    assert os.listdir(mount.point / ".control").count("1") == 0
 
 
 def test_a_recursive_grep_changes_nothing(mount):
-    before = sorted(os.listdir(mount.point / ".control"))
-    run("grep", "-r", "no such text", mount.point / ".control", check=False)
-    assert sorted(os.listdir(mount.point / ".control")) == before
+    control = mount.point / ".control"
+    with open(mount.disk("disk0"), "r+b", buffering=0) as file:
+        file.write(text_pages(20))
+    before = sorted(os.listdir(control))
+    done = run("grep", "-r", ".", control, check=False, timeout=20)
+    assert f"{control}/disk0/initstate:1" in done.stdout.splitlines()
+    assert f"{control}/zramfs/mem_limit:0" in done.stdout.splitlines()
+    # A read of these is refused, so nothing is added by it.
+    for name in ("hot_add", "hot_remove", "disk0/reset", "disk0/compact"):
+        assert f"{control}/{name}: Permission denied" in done.stderr
+        assert errno_of(os.open, control / name, os.O_RDONLY) == errno.EACCES
+        assert errno_of(os.open, control / name, os.O_RDWR) == errno.EACCES
+    assert sorted(os.listdir(control)) == before
     assert mount.get("disk0", "disksize") == f"{64 * MIB}\n"
 
 
@@ -231,6 +327,278 @@ def test_io_stat_counts_discards(mount):
     assert (got.failed_reads, got.failed_writes, got.notify_free) == (0, 0, 4)
 
 
+# mem_used_max
+
+
+def test_mem_used_max(mount):
+    with open(mount.disk("disk0"), "r+b", buffering=0) as file:
+        file.write(random_pages(1000))
+        peak = mount.mm_stat("disk0").mem_used_max
+        fallocate(file.fileno(), PUNCH_HOLE | KEEP_SIZE, 0, 900 * PAGE)
+    assert mount.mm_stat("disk0").mem_used_max >= peak >= 1000 * PAGE
+    for text in ("1", "x", "\n", "-0", "0 0", "0x0"):
+        assert refused(mount, "mem_used_max", text) == errno.EINVAL, text
+    assert mount.mm_stat("disk0").mem_used_max >= peak
+    mount.set("disk0", "mem_used_max", "0\n")
+    got = mount.mm_stat("disk0")
+    assert got.mem_used_total <= got.mem_used_max < peak
+
+
+# what needs a backing file or a second codec: the documented errnos
+
+
+@pytest.mark.parametrize("attribute, text, without_size, with_size", [
+    ("backing_dev", "/dev/sda", errno.ENOTBLK, errno.EBUSY),
+    ("writeback", "idle", errno.EINVAL, errno.ENODEV),
+    ("writeback", "type=huge", errno.EINVAL, errno.ENODEV),
+    ("recompress", "type=idle", errno.EINVAL, errno.EINVAL),
+    ("recomp_algorithm", "algo=zstd priority=1", errno.EINVAL, errno.EBUSY),
+    ("writeback_limit", "1", errno.EINVAL, errno.EINVAL),
+    ("writeback_limit_enable", "1", errno.EINVAL, errno.EINVAL),
+    ("writeback_limit", "x", errno.EINVAL, errno.EINVAL),
+    ("writeback_limit", "0", 0, 0),
+    ("writeback_limit_enable", "0\n", 0, 0),
+    ("max_comp_streams", "3", 0, 0),
+    ("max_comp_streams", "0", errno.EINVAL, errno.EINVAL),
+    ("max_comp_streams", "x", errno.EINVAL, errno.EINVAL),
+    ("compact", "1", errno.EINVAL, 0),
+    ("compact", "x", errno.EINVAL, 0),
+    ("idle", "all", errno.EINVAL, 0),
+    ("idle", "3600", errno.EINVAL, errno.EINVAL),
+    ("idle", "\n", errno.EINVAL, errno.EINVAL),
+])
+def test_what_is_refused(fresh, attribute, text, without_size, with_size):
+    assert refused(fresh, attribute, text) == without_size
+    fresh.set("disk0", "disksize", "8M")
+    assert refused(fresh, attribute, text) == with_size
+
+
+def test_what_is_set_of_a_disk(fresh):
+    uuid = "01234567-89ab-cdef-0123-456789abcdef"
+    for name, text, shown in (("format", "swap", "swap\n"), ("label", "my swap\n", "my swap\n"),
+                              ("uuid", uuid, uuid + "\n"), ("mode", "640", "0640\n"),
+                              ("swap_priority", "-1", "-1\n")):
+        fresh.set("disk0", name, text)
+        assert fresh.get("disk0", name) == shown
+    assert stat.S_IMODE(os.stat(fresh.disk("disk0")).st_mode) == 0o640
+    fresh.set("disk0", "disksize", "8M")
+    assert fresh.disk("disk0").read_bytes()[4086:4096] == b"SWAPSPACE2"
+    for name in ("format", "label", "uuid"):
+        assert refused(fresh, name, "none") == errno.EBUSY, name
+    fresh.set("disk0", "swap_priority", "32767")
+    for name, text in (("swap_priority", "32768"), ("swap_priority", "x"), ("mode", "8"),
+                       ("mode", "01000")):
+        assert refused(fresh, name, text) == errno.EINVAL, name
+
+
+# block_state, idle
+
+LINE = re.compile(r" *(\d+) +(\d+)\.(\d{6}) ([.s])([.w])([.h])([.i])([.r])([.n])")
+
+
+def block_state(text):
+    """{page: flags that are set}, from lines that must be in order."""
+    matches = [LINE.fullmatch(line) for line in text.splitlines()]
+    assert all(matches) and (text == "" or text.endswith("\n"))
+    pages = [int(match[1]) for match in matches]
+    assert pages == sorted(set(pages))
+    return {int(match[1]): "".join(match.groups()[3:]).replace(".", "") for match in matches}
+
+
+@pytest.fixture
+def pages(mount):
+    """disk0 with pages of each kind at 0, 1, 2 and 1000 to 1009; the rest are holes."""
+    with open(mount.disk("disk0"), "r+b", buffering=0) as file:
+        fd = file.fileno()
+        os.pwrite(fd, text_page(1) + bytes(PAGE) + random_page(1), 0)
+        os.pwrite(fd, text_pages(10), 1000 * PAGE)
+    return mount
+
+
+def test_block_state_says_what_pages_are(pages):
+    assert block_state(pages.get("disk0", "block_state")) == {
+        0: "", 1: "s", 2: "h", **{1000 + i: "" for i in range(10)}}
+    assert len(pages.get("disk0", "block_state").splitlines()[0]) == len(
+        f"{0:12} {0:12}.{0:06} ......")
+
+
+def test_idle_marks_objects_until_they_are_used(pages):
+    pages.set("disk0", "idle", "all\n")
+    marked = block_state(pages.get("disk0", "block_state"))
+    assert marked == {0: "i", 1: "s", 2: "hi", **{1000 + i: "i" for i in range(10)}}
+    with open(pages.disk("disk0"), "r+b", buffering=0) as file:
+        os.pread(file.fileno(), 1, 1003 * PAGE)
+        os.pwrite(file.fileno(), text_page(7), 1005 * PAGE)
+        os.pread(file.fileno(), 10 * PAGE, 10 * PAGE)  # holes
+    after = block_state(pages.get("disk0", "block_state"))
+    assert {page for page in marked if marked[page] != after[page]} == {1003, 1005}
+    assert after[1003] == after[1005] == ""
+
+
+@pytest.mark.parametrize("n_bytes", [1, 7, 40, 41, 4096, 65536, 1 << 20])
+def test_block_state_in_pieces(pages, n_bytes):
+    with open(pages.control("disk0", "block_state"), "rb", buffering=0) as file:
+        whole = b"".join(iter(lambda: os.read(file.fileno(), n_bytes), b""))
+        assert os.read(file.fileno(), n_bytes) == b""
+    assert whole.decode() == pages.get("disk0", "block_state")
+    assert len(whole.splitlines()) == 13
+
+
+def test_block_state_goes_on_or_begins_again(pages):
+    whole = pages.get("disk0", "block_state").encode()
+    with open(pages.control("disk0", "block_state"), "rb", buffering=0) as file:
+        fd = file.fileno()
+        assert errno_of(os.pread, fd, 100, 40) == errno.EINVAL
+        assert os.pread(fd, 50, 0) == whole[:50]
+        for offset in (1, 49, 51, 1 << 40):
+            assert errno_of(os.pread, fd, 100, offset) == errno.EINVAL
+        assert os.pread(fd, 50, 50) == whole[50:100]
+        assert os.pread(fd, 50, 0) == whole[:50]
+        assert os.pread(fd, 1 << 20, 50) == whole[50:]
+        assert os.pread(fd, 100, len(whole)) == b""
+        assert os.pread(fd, 1 << 20, 0) == whole
+
+
+def test_block_state_of_two_readers(pages):
+    """Of two handles each has all; of one, each line goes to one."""
+    path = pages.control("disk0", "block_state")
+    whole = pages.get("disk0", "block_state")
+    with open(path, "rb", buffering=0) as first, open(path, "rb", buffering=0) as second:
+        texts = [b"", b""]
+        while True:
+            pieces = [os.read(first.fileno(), 33), os.read(second.fileno(), 77)]
+            if not any(pieces):
+                break
+            texts = [text + piece for text, piece in zip(texts, pieces)]
+        assert [text.decode() for text in texts] == [whole, whole]
+
+
+def test_block_state_of_many_readers_of_one_handle(pages):
+    """Each piece is right or refused, whoever else reads."""
+    whole = pages.get("disk0", "block_state").encode()
+    with open(pages.control("disk0", "block_state"), "rb", buffering=0) as file:
+        def reader(seed):
+            codes = set()
+            for i in range(300):
+                offset = 7 * ((seed * 31 + i) % 10)
+                try:
+                    piece = os.pread(file.fileno(), 7, offset)
+                    assert piece == whole[offset:offset + 7]
+                    codes.add(0)
+                except OSError as error:
+                    codes.add(error.errno)
+            return codes
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            found = set().union(*pool.map(reader, range(8)))
+    assert found == {0, errno.EINVAL}
+
+
+def test_block_state_of_a_disk_without_size(fresh):
+    fd = os.open(fresh.control("disk0", "block_state"), os.O_RDONLY)
+    try:
+        assert errno_of(os.read, fd, 100) == errno.EINVAL
+        fresh.set("disk0", "disksize", "8M")
+        assert os.read(fd, 100) == b""
+        os.unlink(fresh.disk("disk0"))
+        assert errno_of(os.pread, fd, 100, 0) == errno.ENODEV
+    finally:
+        os.close(fd)
+
+
+def test_block_state_while_writes_run(mount):
+    """Whatever is written meanwhile: whole lines in order, all that was there, nothing else."""
+    end = threading.Event()
+    with open(mount.disk("disk0"), "r+b", buffering=0) as file:
+        fd = file.fileno()
+        os.pwrite(fd, text_pages(2000), 0)
+
+        def writer():
+            i = 0
+            while not end.is_set():
+                os.pwrite(fd, (text_page if i % 2 else random_page)(i), (i * 7 % 2000) * PAGE)
+                os.pwrite(fd, bytes(PAGE), (3000 + i % 100) * PAGE)
+                i += 1
+
+        thread = threading.Thread(target=writer)
+        thread.start()
+        try:
+            for _ in range(20):
+                found = block_state(mount.get("disk0", "block_state"))
+                assert set(range(2000)) <= set(found) <= {*range(2000), *range(3000, 3100)}
+        finally:
+            end.set()
+            thread.join()
+
+
+def test_block_state_of_a_million_pages(zramfs):
+    n_pages = 1 << 20
+    mount = zramfs("[disk0]\ndisksize = 8G\n")
+    piece = bytes(MIB)
+    with open(mount.disk("disk0"), "r+b", buffering=0) as file:
+        for i in range(n_pages * PAGE // MIB):
+            file.write(piece)
+    begin = time.monotonic()
+    done = run("sh", "-c", f"dd bs=128k status=none if={mount.control('disk0', 'block_state')} | "
+                           "tee /dev/stderr | wc -l", timeout=60)
+    taken = time.monotonic() - begin
+    assert int(done.stdout) == n_pages
+    lines = done.stderr.splitlines()
+    assert [int(lines[i].split()[0]) for i in (0, 12345, -1)] == [0, 12345, n_pages - 1]
+    assert taken < 30, taken
+
+
+# .control/zramfs
+
+
+def test_the_daemons_attributes(zramfs):
+    mount = zramfs("[zramfs]\nthreads = 3\nmem_limit = 32M\n[disk0]\ndisksize = 64M\n")
+    assert mount.get("zramfs", "threads") == "3\n"
+    assert mount.get("disk0", "max_comp_streams") == "3\n"
+    assert mount.get("zramfs", "mem_limit") == f"{32 * MIB}\n"
+    mount.set("zramfs", "mem_limit", "16M\n")
+    assert mount.get("zramfs", "mem_limit") == f"{16 * MIB}\n"
+    for text in ("x", "-1", "\n", "257T", "1M 1M"):
+        assert errno_of(mount.set, "zramfs", "mem_limit", text) == errno.EINVAL, text
+    assert errno_of(mount.set, "zramfs", "threads", "4") == errno.EACCES
+    assert mount.get("zramfs", "mem_limit") == f"{16 * MIB}\n"
+    assert errno_of(os.stat, mount.control("zramfs", "disksize")) == errno.ENOENT
+    assert errno_of(os.stat, mount.control("disk0", "threads")) == errno.ENOENT
+
+
+def test_mem_limit_of_the_daemon_holds_for_all_disks_together(zramfs):
+    mount = zramfs("[zramfs]\nmem_limit = 8M\n[a]\ndisksize = 64M\n[b]\ndisksize = 64M\n")
+    codes = []
+    with contextlib.ExitStack() as stack:
+        fds = [stack.enter_context(open(mount.disk(name), "r+b", buffering=0)).fileno()
+               for name in ("a", "b")]
+        for i in range(3000):
+            codes.append(errno_of(os.pwrite, fds[i % 2], random_page(i), i * PAGE))
+        assert set(codes) == {0, errno.ENOSPC}
+        n_kept = codes.count(0)
+        used = sum(mount.mm_stat(name).mem_used_total for name in ("a", "b"))
+        assert 7.5 * MIB < n_kept * PAGE <= 8 * MIB <= used + MIB
+        # What does not grow them is still done, and what was refused left no trace.
+        assert os.pwrite(fds[0], random_page(0), 0) == PAGE
+        first = codes.index(errno.ENOSPC)
+        assert os.pread(fds[first % 2], PAGE, first * PAGE) in (bytes(PAGE), b"")
+        fallocate(fds[1], PUNCH_HOLE | KEEP_SIZE, 0, 64 * MIB)
+        assert os.pwrite(fds[0], random_page(1), 60 * MIB) == PAGE
+        mount.set("zramfs", "mem_limit", "0")
+        assert os.pwrite(fds[0], random_pages(4096), 0) == 16 * MIB
+
+
+@pytest.mark.loop
+def test_a_loop_device_at_the_daemons_limit_does_not_hang(zramfs, machine):
+    mount = zramfs("[zramfs]\nmem_limit = 4M\n[disk0]\ndisksize = 64M\n")
+    device = machine.attach(mount.disk("disk0"))
+    done = run("dd", "if=/dev/urandom", f"of={device}", "bs=1M", "count=32", "oflag=direct",
+               check=False, timeout=60)
+    assert done.returncode != 0 and "No space left on device" in done.stderr
+    mount.set("zramfs", "mem_limit", "0")
+    run("dd", "if=/dev/urandom", f"of={device}", "bs=1M", "count=32", "oflag=direct", timeout=60)
+
+
 # Writing
 
 
@@ -345,14 +713,18 @@ TALK = [
     ("reset", "x"), ("reset", "1"), ("mm_stat", "1"), ("disksize", "8M\n"), ("disksize", "8M"),
     ("disksize", "0"), ("disksize", "x"), ("comp_algorithm", "lzo"), ("comp_algorithm", "none"),
     ("mem_limit", "16M\n"), ("mem_limit", "x"), ("reset", "0"), ("reset", "2\n"),
-    ("disksize", "5000"),
+    ("disksize", "5000"), ("mem_used_max", "1"), ("mem_used_max", "x"), ("mem_used_max", "0\n"),
+    ("compact", "1"), ("idle", "all\n"), ("idle", "some"), ("max_comp_streams", "2"),
+    ("backing_dev", "/dev/null"), ("writeback", "huge"), ("writeback_limit", "x"),
+    ("writeback_limit_enable", "x"), ("debug_stat", "1"), ("bd_stat", "1"), ("reset", "1"),
+    ("compact", "1"), ("idle", "all"), ("writeback", "huge"), ("disksize", "5000"),
 ]
 
 
 def test_errnos_are_the_kernels(fresh, kernel):
     def answers(write):
         return [(name, text, errno.errorcode.get(errno_of(write, name, text), "ok"))
-                for name, text in TALK]
+                for name, text in TALK if (kernel / name).exists()]  # by its configuration
 
     ours = answers(lambda name, text: fresh.set("disk0", name, text))
     theirs = answers(kernel_write)

@@ -610,7 +610,7 @@ def test_bad_names(mount, case):
 
 
 @pytest.mark.parametrize("name", ["x" * 63, "\u00e9" * 31, "a b", "a=b;c", "%s%n", "-f", "a.b..c",
-                                  "disk0 ", "defaults"])
+                                  "disk0 "])
 def test_good_names(mount, name):
     mount.disk(name).write_bytes(b"data")
     assert mount.disk(name).read_bytes() == b"data"
@@ -621,7 +621,7 @@ def test_good_names(mount, name):
 
 
 def test_virtual_files_are_no_disks(mount):
-    for name in (".stats", ".control", ".control/disk0", ".control/disk0/mm_stat"):
+    for name in (".metrics", ".control", ".control/disk0", ".control/disk0/mm_stat"):
         path = mount.point / name
         assert errno_of(os.unlink, path) != 0
         assert errno_of(os.rename, path, mount.disk("x")) != 0

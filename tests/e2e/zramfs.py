@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ from host import (LIBC, MNT_DETACH, MNT_FORCE, PATH, CommandFailed, mounts, proc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("ZRAMFS_BIN", ROOT / "build/zramfs/zramfs")).absolute()
+CTL = BINARY.parent / "zramfsctl"
 
 # What a healthy daemon never says. Sanitizers also get a log of their own: a daemon in the
 # background has no standard error.
@@ -51,6 +53,14 @@ def parse_stats(text):
             assert key not in keys, f"{key} twice"
             keys[key] = value
     return sections
+
+
+def write_once(path, text):
+    fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    try:
+        assert os.write(fd, text.encode()) == len(text)
+    finally:
+        os.close(fd)
 
 
 class Zramfs:
@@ -137,11 +147,13 @@ class Zramfs:
 
     def set(self, disk, attribute, text):
         """One write(2), as the shell's echo does, whose errno is the answer."""
-        fd = os.open(self.control(disk, attribute), os.O_WRONLY | os.O_TRUNC)
-        try:
-            assert os.write(fd, text.encode()) == len(text)
-        finally:
-            os.close(fd)
+        write_once(self.control(disk, attribute), text)
+
+    def hot_add(self, line):
+        write_once(self.point / ".control/hot_add", line)
+
+    def hot_remove(self, name):
+        write_once(self.point / ".control/hot_remove", name)
 
     def mm_stat(self, disk):
         return MmStat(*map(int, self.get(disk, "mm_stat").split()))
@@ -151,6 +163,9 @@ class Zramfs:
 
     def stats(self):
         return parse_stats((self.point / ".stats").read_text())
+
+    def json(self):
+        return json.loads((self.point / ".stats.json").read_text())
 
     # Stopping
 

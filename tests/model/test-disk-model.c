@@ -15,6 +15,8 @@
 
 #include <errno.h>
 
+#include "census.h"
+
 #define N_DISKS     3u
 #define N_WINDOWS   3u
 #define N_PAGES     (1200u + 32u + 32u)
@@ -42,6 +44,7 @@ struct shadow {
 static struct rig rig;
 static struct rng rng;
 static struct shadow shadows[N_DISKS];
+static uint64_t limit_all_bytes; /* of all disks together */
 static unsigned long n_refused;
 
 static uint64_t below(uint64_t bound)
@@ -158,15 +161,31 @@ static uint64_t used_bytes(const struct shadow *shadow)
 	return (uint64_t)atomic_load(&shadow->disk->pages.xused_bytes);
 }
 
-/* Refused for the limit: was there one, and was it near? A page and its path are five cells. */
+static uint64_t used_by_all(void)
+{
+	uint64_t n_bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < N_DISKS; ++i)
+		n_bytes += shadows[i].disk ? used_bytes(&shadows[i]) : 0;
+	return n_bytes;
+}
+
+/* A page and its path are five cells. */
+static bool is_near(uint64_t used, uint64_t limit_bytes)
+{
+	return limit_bytes > 0 && used + 5 * ZR_PAGE_SIZE > limit_bytes;
+}
+
+/* Refused for a limit: was there one, and was it near? */
 static void check_refusal(const struct shadow *shadow, int r)
 {
 	CHECK(r == 0 || r == -ENOSPC);
 	if (r == 0)
 		return;
 	++n_refused;
-	CHECK(shadow->limit_bytes > 0);
-	CHECK(used_bytes(shadow) + 5 * ZR_PAGE_SIZE > shadow->limit_bytes);
+	CHECK(is_near(used_bytes(shadow), shadow->limit_bytes) ||
+	      is_near(used_by_all(), limit_all_bytes));
 }
 
 static void check_disk(const struct shadow *shadow)
@@ -266,7 +285,7 @@ static uint64_t pick_range(size_t *n_bytesp)
 static void do_write(struct shadow *shadow)
 {
 	static uint8_t bytes[WRITE_BYTES + ZR_PAGE_SIZE];
-	const uint64_t used = used_bytes(shadow);
+	const uint64_t used = used_bytes(shadow), used_all = used_by_all();
 	size_t n_bytes, n_written, at;
 	const uint64_t offset = pick_range(&n_bytes);
 	int r;
@@ -281,6 +300,7 @@ static void do_write(struct shadow *shadow)
 	CHECK(n_written == n_bytes || n_written == 0 || (offset + n_written) % ZR_PAGE_SIZE == 0);
 	shadow_put(shadow, offset, bytes, n_written);
 	CHECK(shadow->limit_bytes == 0 || used_bytes(shadow) <= zr_max(used, shadow->limit_bytes));
+	CHECK(limit_all_bytes == 0 || used_by_all() <= zr_max(used_all, limit_all_bytes));
 }
 
 static void do_read(struct shadow *shadow)
@@ -367,6 +387,31 @@ static void do_limit(struct shadow *shadow)
 	CHECK(zr_disk_set_mem_limit(shadow->disk, shadow->limit_bytes) == 0);
 }
 
+static void do_limit_all(struct shadow *shadow)
+{
+	const uint64_t used = used_by_all();
+
+	limit_all_bytes = below(2) == 0 ? 0 : used / 2 + below(used + 65536);
+	zr_store_set_mem_limit(rig.store, limit_all_bytes);
+}
+
+/* All objects, and nothing else. */
+static void do_mark(struct shadow *shadow)
+{
+	const int64_t *gauge;
+	struct zr_census census;
+	int r;
+
+	r = zr_census_mark_idle(shadow->disk, NULL);
+	CHECK(r == (shadow->size_bytes > 0 ? 0 : -EINVAL));
+	if (r < 0)
+		return;
+	CHECK(zr_census_take(shadow->disk, NULL, &census) == 0);
+	gauge = census.tally.gauge;
+	CHECK(census.n_idle == (uint64_t)(gauge[ZR_GAUGE_PAGES] - gauge[ZR_GAUGE_SAME]));
+	CHECK((uint64_t)gauge[ZR_GAUGE_PAGES] == shadow_n_data(shadow));
+}
+
 static void do_codec(struct shadow *shadow)
 {
 	const struct zr_codec_params params = { (uint32_t)below(ZR_N_ALGORITHMS),
@@ -429,6 +474,7 @@ static void do_attach(void)
 	for (i = 0; i < N_DISKS; ++i)
 		zr_disk_unpin(rig.store, shadows[i].disk);
 	rig_reattach(&rig);
+	CHECK(zr_store_mem_limit(rig.store) == limit_all_bytes);
 	for (i = 0; i < N_DISKS; ++i) {
 		const bool was = shadows[i].disk;
 
@@ -442,9 +488,10 @@ static const struct {
 	unsigned int weight; /* of 1000 */
 	void (*run)(struct shadow *shadow);
 } operations[] = {
-	{ 400, do_write }, { 130, do_read }, { 170, do_punch }, { 60, do_truncate },
-	{ 40, do_extend }, { 130, do_seek }, { 50, do_limit },  { 13, do_codec },
-	{ 3, do_reset },   { 2, do_remove }, { 2, do_rename },
+	{ 400, do_write },    { 130, do_read }, { 170, do_punch }, { 60, do_truncate },
+	{ 40, do_extend },    { 110, do_seek }, { 50, do_limit },  { 13, do_codec },
+	{ 12, do_limit_all }, { 8, do_mark },   { 3, do_reset },   { 2, do_remove },
+	{ 2, do_rename },
 };
 
 static void step(void)

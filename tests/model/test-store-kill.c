@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "census.h"
 #include "stats.h"
 
 #define N_WRITERS    3u
@@ -196,6 +197,16 @@ static void limit_own(struct writer *writer)
 	const uint64_t limit = rng_below(&writer->rng, 3) ? 0 : rng_below(&writer->rng, MIB(2));
 
 	CHECK(zr_disk_set_mem_limit(writer->own, limit) == 0);
+	/* Of all together one that nobody reaches, so that what they use is counted, or none. */
+	zr_store_set_mem_limit(writer->rig.store, limit ? MIB(1000) : 0);
+}
+
+static void mark(struct writer *writer)
+{
+	int r;
+
+	r = zr_census_mark_idle(rng_below(&writer->rng, 2) ? writer->shared : writer->own, NULL);
+	CHECK(r == 0 || r == -EINVAL); /* an own one may have no size */
 }
 
 /* The page stays what it is, so nothing is noted. */
@@ -227,8 +238,10 @@ static void *write_for_ever(void *context)
 			change_shared(writer);
 		else if (roll < 65)
 			change_sector(writer);
-		else if (roll < 88)
+		else if (roll < 87)
 			write_own(writer);
+		else if (roll < 88)
+			mark(writer);
 		else if (roll < 94)
 			recompress(writer);
 		else if (roll < 96)
@@ -282,10 +295,11 @@ static void change_temporary(struct rig *rig, struct rng *rng)
 
 static void look_around(struct rig *rig)
 {
+	const struct zr_stats_context nobody = { .version = "test" };
 	char *text = NULL;
 	size_t n_text;
 
-	CHECK(zr_stats_text(rig->store, NULL, NULL, &text, &n_text) == 0);
+	CHECK(zr_stats_text(rig->store, &nobody, &text, &n_text) == 0);
 	free(text);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * The table is walked, so that a new row is at least checked for its form; what each row of today
- * says is compared to the byte with what the kernel's zram says.
+ * The table is walked, so that a new row is at least checked for its form, and what the keys of a
+ * configuration take is compared with what they print.
  */
 
-#include "rig.h"
+#include "test.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,82 +14,59 @@
 
 #define RAM (UINT64_C(1) << 30)
 
-static struct rig rig;
-static struct zr_disk *disk;
-static struct zr_attrs defaults;
-static char text[ZR_ATTR_TEXT_MAX];
-
-static void set_up(void)
-{
-	struct zr_disk_spec spec;
-
-	zr_disk_spec_init(&spec, 0);
-	defaults = spec.attrs;
-	rig_init(&rig);
-	disk = rig_add(&rig, "disk0", 0);
-}
-
-static void tear_down(void)
-{
-	disk = zr_disk_unpin(rig.store, disk);
-	rig_deinit(&rig);
-}
-
-static const char *show(const char *name)
-{
-	const struct zr_attr *attr = zr_attr_find(name);
-	int n_text;
-
-	CHECK(attr && attr->show);
-	memset(text, 'x', sizeof(text));
-	n_text = attr->show(disk, text, sizeof(text));
-	CHECK(n_text > 0 && n_text < (int)sizeof(text));
-	CHECK(text[n_text] == 0 && strlen(text) == (size_t)n_text);
-	return text;
-}
-
-static int apply(const char *name, const char *value)
-{
-	const struct zr_attr *attr = zr_attr_find(name);
-
-	CHECK(attr && attr->apply);
-	return attr->apply(disk, rig.ctx, &defaults, value);
-}
-
 /* the table */
 
+static bool is_daemon(const struct zr_attr *attr)
+{
+	return attr->flags & ZR_ATTR_DAEMON;
+}
+
+static const struct zr_attr *find_again(const struct zr_attr *attr)
+{
+	return is_daemon(attr) ? zr_attr_find_daemon(attr->name) : zr_attr_find(attr->name);
+}
+
+/* What is set is set everywhere: a key is a control file, too. */
 static void check_row(const struct zr_attr *attr)
 {
+	const bool is_key = attr->flags & ZR_ATTR_CONFIG;
 	const char *at;
 
-	CHECK(attr->name[0] && attr->help && attr->help[0] && attr->when);
+	CHECK(attr->name[0] && attr->help && attr->help[0] && attr->type && attr->since);
 	for (at = attr->name; *at; ++at)
 		CHECK(islower((unsigned char)*at) || isdigit((unsigned char)*at) || *at == '_');
-	CHECK(zr_attr_find(attr->name) == attr); /* no name twice */
-	CHECK(attr->flags & (ZR_ATTR_CONFIG | ZR_ATTR_CONTROL));
+	CHECK(find_again(attr) == attr); /* no name twice */
+	CHECK(attr->flags & ZR_ATTR_CONTROL);
+	CHECK(strlen(zr_attr_when_text(attr->when)) > 0);
 
-	CHECK(!(attr->flags & ZR_ATTR_CONFIG) == !attr->parse);
-	CHECK(!attr->parse == !attr->print);
-	if (attr->flags & ZR_ATTR_CONTROL) {
-		CHECK(!(attr->mode & 0200) == !attr->apply);
-		CHECK(!(attr->mode & 0444) == !attr->show);
-	} else {
-		CHECK(!attr->apply && !attr->show && attr->mode == 0);
-	}
-	CHECK(attr->allowed || (!attr->parse && !attr->apply));
-	CHECK(!(attr->flags & ZR_ATTR_UNUSED) || attr->apply);
+	CHECK(is_key == (attr->parse || attr->parse_daemon));
+	CHECK(!attr->parse == !attr->print && !attr->parse_daemon == !attr->print_daemon);
+	CHECK(is_daemon(attr) ? !attr->parse : !attr->parse_daemon);
+	CHECK(!(attr->mode & 0200) == !attr->apply);
+	CHECK(!(attr->mode & 0444) == !(attr->show || attr->stream));
+	CHECK(!attr->show || !attr->stream);
+	CHECK(attr->allowed || (!is_key && !attr->apply));
+	CHECK((attr->when == ZR_WHEN_NEVER) == (!is_key && !attr->apply));
+	CHECK(!(attr->flags & ZR_ATTR_LONG) || attr->apply || attr->show);
 }
 
 static void test_rows_are_well_formed(void)
 {
-	unsigned int i;
+	const struct zr_attr *attr;
+	unsigned int i, n = 0, n_daemon = 0;
 
-	for (i = 0; zr_attr_at(i); ++i)
-		check_row(zr_attr_at(i));
-	CHECK(i > 10);
-	CHECK(zr_attr_at(i + 1) == NULL);
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
+		check_row(attr);
+		CHECK(zr_attr_at(i) == attr);
+		n_daemon += is_daemon(attr);
+		++n;
+	}
+	CHECK(n > 40 && n_daemon >= 2);
+	CHECK(zr_attr_at(ZR_ATTR_INDEX_MAX) == NULL);
 	CHECK(zr_attr_find("") == NULL && zr_attr_find("disksiz") == NULL);
-	CHECK(zr_attr_find("DISKSIZE") == NULL);
+	CHECK(zr_attr_find("DISKSIZE") == NULL && zr_attr_find("threads") == NULL);
+	CHECK(zr_attr_find_daemon("disksize") == NULL);
+	CHECK(zr_attr_find_daemon("mem_limit") != zr_attr_find("mem_limit"));
 }
 
 static void test_modes_are_the_kernels(void)
@@ -107,6 +84,27 @@ static void test_modes_are_the_kernels(void)
 		{ "io_stat", 0444 },
 		{ "compact", 0200 },
 		{ "mem_limit", 0644 }, /* readable: ours */
+		{ "mem_used_max", 0200 },
+		{ "idle", 0200 },
+		{ "bd_stat", 0444 },
+		{ "debug_stat", 0444 },
+		{ "block_state", 0444 },
+		{ "max_comp_streams", 0644 },
+		{ "recomp_algorithm", 0644 },
+		{ "recompress", 0200 },
+		{ "backing_dev", 0644 },
+		{ "writeback", 0200 },
+		{ "writeback_limit", 0644 },
+		{ "writeback_limit_enable", 0644 },
+		{ "num_reads", 0444 },
+		{ "num_writes", 0444 },
+		{ "invalid_io", 0444 },
+		{ "notify_free", 0444 },
+		{ "discard", 0444 },
+		{ "zero_pages", 0444 },
+		{ "orig_data_size", 0444 },
+		{ "compr_data_size", 0444 },
+		{ "mem_used_total", 0444 },
 	};
 	unsigned int i;
 
@@ -125,18 +123,19 @@ static int parse(struct zr_disk_spec *spec, const char *name, const char *value)
 static void check_round_trip(const struct zr_disk_spec *spec)
 {
 	struct zr_disk_spec again;
+	const struct zr_attr *attr;
 	char printed[ZR_ATTR_TEXT_MAX];
 	unsigned int i;
 
 	zr_disk_spec_init(&again, spec->ram_bytes);
-	for (i = 0; zr_attr_at(i); ++i) {
-		if (!zr_attr_at(i)->print)
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
+		if (!attr->print)
 			continue;
 		memset(printed, 'x', sizeof(printed));
-		zr_attr_at(i)->print(spec, printed, sizeof(printed));
+		attr->print(spec, printed, sizeof(printed));
 		CHECK(memchr(printed, 0, sizeof(printed)));
 		if (printed[0])
-			CHECK(zr_attr_at(i)->parse(&again, printed) == 0);
+			CHECK(attr->parse(&again, printed) == 0);
 	}
 	CHECK(memcmp(&again, spec, sizeof(again)) == 0);
 }
@@ -171,11 +170,15 @@ static const struct {
 	{ "mode", "0", "0000" },
 	{ "mode", "640", "0640" },
 	{ "mode", "0777", "0777" },
+	{ "swap_priority", "-1", "-1" },
+	{ "swap_priority", "0", "0" },
+	{ "swap_priority", "32767", "32767" },
 };
 
 static void test_values_come_back(void)
 {
 	struct zr_disk_spec spec;
+	char text[256];
 	unsigned int i;
 
 	for (i = 0; i < ZR_ARRAY_SIZE(good); ++i) {
@@ -191,14 +194,15 @@ static void test_values_come_back(void)
 /* A row that is added must be added here: each key has a value above. */
 static void test_every_key_has_a_value(void)
 {
+	const struct zr_attr *attr;
 	unsigned int i, j;
 
-	for (i = 0; zr_attr_at(i); ++i) {
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
 		for (j = 0; j < ZR_ARRAY_SIZE(good); ++j) {
-			if (strcmp(good[j].name, zr_attr_at(i)->name) == 0)
+			if (strcmp(good[j].name, attr->name) == 0)
 				break;
 		}
-		CHECK(j < ZR_ARRAY_SIZE(good) || !zr_attr_at(i)->parse);
+		CHECK(j < ZR_ARRAY_SIZE(good) || !attr->parse);
 	}
 }
 
@@ -239,6 +243,11 @@ static const struct {
 	{ "mode", "8", -EINVAL },
 	{ "mode", "-1", -EINVAL },
 	{ "mode", "1777", -ERANGE },
+	{ "swap_priority", "", -EINVAL },
+	{ "swap_priority", "high", -EINVAL },
+	{ "swap_priority", "-2", -ERANGE },
+	{ "swap_priority", "32768", -ERANGE },
+	{ "swap_priority", "99999999999", -ERANGE },
 };
 
 static void test_bad_values_change_nothing(void)
@@ -271,132 +280,76 @@ static void test_levels_of_another_codec_are_refused(void)
 	CHECK(parse(&spec, "algorithm_params", "level=5") == -EINVAL);
 }
 
-/* control files */
+/* lines of hot_add */
 
-static void test_texts_of_an_empty_disk(void)
+static void test_lines(void)
 {
-	set_up();
-	CHECK(strcmp(show("disksize"), "0\n") == 0);
-	CHECK(strcmp(show("initstate"), "0\n") == 0);
-	CHECK(strcmp(show("comp_algorithm"), "lzo-rle lzo [lz4] lz4hc zstd \n") == 0);
-	CHECK(strcmp(show("mem_limit"), "0\n") == 0);
-	CHECK(strcmp(show("mm_stat"),
-		     "       0        0        0        0        0        0        0"
-		     "        0        0\n") == 0);
-	CHECK(strcmp(show("io_stat"), "       0        0        0        0\n") == 0);
-	tear_down();
+	struct zr_disk_spec spec;
+	char why[ZR_ATTR_WHY_MAX];
+
+	zr_disk_spec_init(&spec, RAM);
+	spec.disksize_bytes = 1 << 20; /* of the defaults: no size is taken over */
+	CHECK(zr_attr_parse_line(&spec, "  a ", why) == 0);
+	CHECK(strcmp(spec.attrs.name, "a") == 0 && spec.disksize_bytes == 0);
+	CHECK(zr_attr_parse_line(
+		      &spec,
+		      "swap1\talgorithm_params=\"priority=0 level=3\" comp_algorithm=zstd "
+		      "disksize=50% label=\"a b\" swap_priority=-1 uuid=",
+		      why) == 0);
+	CHECK(strcmp(spec.attrs.name, "swap1") == 0 && spec.disksize_bytes == RAM / 2);
+	CHECK(spec.attrs.codecs[0].algorithm == ZR_ALGORITHM_ZSTD);
+	CHECK(spec.attrs.codecs[0].level == 3 && strcmp(spec.attrs.label, "a b") == 0);
+	CHECK(spec.attrs.swap_priority == -1);
+	CHECK(zr_attr_parse_line(&spec, "\"a b\" disksize=1M", why) == 0);
+	CHECK(strcmp(spec.attrs.name, "a b") == 0);
 }
 
-static void test_disksize(void)
+static void test_bad_lines_say_why(void)
 {
-	set_up();
-	CHECK(apply("disksize", "0") == -EINVAL);
-	CHECK(apply("disksize", "junk") == -EINVAL);
-	CHECK(apply("disksize", "50%") == -EINVAL);
-	CHECK(apply("disksize", "1M1") == -EINVAL);
-	CHECK(apply("disksize", "512T") == -EFBIG);
-	CHECK(strcmp(show("initstate"), "0\n") == 0);
-	CHECK(apply("disksize", "1000000") == 0);
-	CHECK(strcmp(show("disksize"), "1003520\n") == 0); /* whole pages */
-	CHECK(strcmp(show("initstate"), "1\n") == 0);
-	CHECK(apply("disksize", "1M") == -EBUSY);
-	CHECK(zr_disk_truncate(disk, rig.ctx, 1) == 0);
-	CHECK(strcmp(show("disksize"), "4096\n") == 0);
-	tear_down();
-}
-
-static void test_comp_algorithm_and_params(void)
-{
-	char name[200];
-
-	set_up();
-	memset(name, 'a', sizeof(name));
-	name[127] = 0;
-	CHECK(apply("comp_algorithm", name) == -EINVAL);
-	name[127] = 'a';
-	name[128] = 0;
-	CHECK(apply("comp_algorithm", name) == -E2BIG);
-	CHECK(apply("comp_algorithm", "zstd") == 0);
-	CHECK(strcmp(show("comp_algorithm"), "lzo-rle lzo lz4 lz4hc [zstd] \n") == 0);
-	CHECK(apply("algorithm_params", "algo=zstd level=7") == 0);
-	CHECK(apply("algorithm_params", "algo=lz4 level=7") == -EINVAL);
-	CHECK(apply("algorithm_params", "level=700") == -EINVAL);
-	CHECK(disk->pages.codecs[0].level == 7);
-	CHECK(apply("disksize", "1M") == 0);
-	CHECK(apply("comp_algorithm", "lzo") == -EBUSY);
-	CHECK(apply("comp_algorithm", "none") == -EINVAL);
-	CHECK(apply("algorithm_params", "level=1") == -EBUSY);
-	CHECK(strcmp(show("comp_algorithm"), "lzo-rle lzo lz4 lz4hc [zstd] \n") == 0);
-	tear_down();
-}
-
-static void test_mem_limit(void)
-{
-	set_up();
-	CHECK(apply("mem_limit", "1M") == 0);
-	CHECK(strcmp(show("mem_limit"), "1048576\n") == 0);
-	CHECK(apply("mem_limit", "5000") == 0);
-	CHECK(strcmp(show("mem_limit"), "8192\n") == 0);
-	CHECK(apply("mem_limit", "junk") == -EINVAL);
-	CHECK(apply("mem_limit", "10%") == -EINVAL);
-	CHECK(apply("mem_limit", "512T") == -EINVAL);
-	CHECK(strcmp(show("mem_limit"), "8192\n") == 0);
-	CHECK(apply("mem_limit", "0") == 0);
-	tear_down();
-}
-
-static void test_reset(void)
-{
-	static const char *const refused[] = { "0", "", "x", "-1", "65536", "1 1" };
+	static const char *const lines[][2] = {
+		{ "", "empty" },
+		{ "   ", "empty" },
+		{ "a/b", "slash" },
+		{ "zramfs", "meaning" },
+		{ "a disksize", "no value" },
+		{ "a disksize=0", "disksize=0: not a value" },
+		{ "a disksize=512T", "too large" },
+		{ "a disksize=1M disksize=2M", "twice" },
+		{ "a colour=red", "colour=red" },
+		{ "a =1", "=1" },
+		{ "a mm_stat=1", "mm_stat=1" },
+		{ "a threads=1", "threads=1" },
+		{ "a label=\"b", "quote" },
+		{ "a comp_algorithm=lzo algorithm_params=level=1", "algorithm_params=level=1" },
+	};
+	struct zr_disk_spec spec, before;
+	char why[ZR_ATTR_WHY_MAX], many[2048] = "a";
 	unsigned int i;
 
-	set_up();
-	CHECK(apply("disksize", "1M") == 0);
-	disk_put(&rig, disk, 0, "data", 5);
-	for (i = 0; i < ZR_ARRAY_SIZE(refused); ++i)
-		CHECK(apply("reset", refused[i]) == -EINVAL);
-	CHECK(strcmp(show("initstate"), "1\n") == 0);
-	CHECK(zr_attr_find("reset")->flags & ZR_ATTR_UNUSED);
-	CHECK(apply("reset", "1") == 0);
-	CHECK(strcmp(show("initstate"), "0\n") == 0);
-	CHECK(apply("reset", "65535") == 0);
-	tear_down();
-}
-
-static void test_statistics_of_a_disk(void)
-{
-	struct rng rng = rng_init("test-attr");
-	uint8_t page[ZR_PAGE_SIZE];
-	size_t n;
-
-	set_up();
-	CHECK(apply("mem_limit", "1M") == 0);
-	bytes_random(&rng, page, sizeof(page));
-	disk_put(&rig, disk, 0, page, sizeof(page)); /* huge: a page */
-	memset(page, 0, sizeof(page));
-	disk_put(&rig, disk, 4096, page, sizeof(page));   /* same-filled: nothing */
-	zr_fill_page(page, UINT64_C(0x8877665544332211)); /* a cell of 16 */
-	disk_put(&rig, disk, 8192, page, sizeof(page));
-	CHECK(zr_disk_punch(disk, rig.ctx, 8192, 4096) == 0);
-	/* A page and four nodes; what else is populated is the reserve. */
-	CHECK(strcmp(show("mm_stat"),
-		     "    8192     4096    20480  1048576    20496        1        0"
-		     "        1        1\n") == 0);
-
-	CHECK(zr_disk_write(disk, rig.ctx, ZR_DISK_SIZE_MAX, page, 1, &n) == -EFBIG);
-	CHECK(zr_disk_set_mem_limit(disk, 1) == 0);
-	bytes_random(&rng, page, sizeof(page));
-	CHECK(zr_disk_write(disk, rig.ctx, 8192, page, sizeof(page), &n) == -ENOSPC);
-	CHECK(strcmp(show("io_stat"), "       0        1        1        1\n") == 0);
-	tear_down();
+	zr_disk_spec_init(&spec, RAM);
+	before = spec;
+	for (i = 0; i < ZR_ARRAY_SIZE(lines); ++i) {
+		memset(why, 'x', sizeof(why));
+		CHECK(zr_attr_parse_line(&spec, lines[i][0], why) < 0);
+		CHECK(memchr(why, 0, sizeof(why)) && !strchr(why, '\n'));
+		if (!strstr(why, lines[i][1])) {
+			fprintf(stderr, "%s: %s\n", lines[i][0], why);
+			abort();
+		}
+		CHECK(memcmp(&spec, &before, sizeof(spec)) == 0);
+	}
+	for (i = 0; i < 500; ++i)
+		strcat(many, " b=");
+	CHECK(zr_attr_parse_line(&spec, many, why) == -EINVAL && strstr(why, "too many"));
 }
 
 /* names */
 
 static void test_names_of_disks(void)
 {
-	static const char *const refused[] = { "",     ".",    "..",   ".stats",  "a/b",
-					       "a\tb", "\x1f", "\x7f", "hot_add", "hot_remove" };
+	static const char *const refused[] = { "",        ".",          "..",     ".stats",
+					       "a/b",     "a\tb",       "\x1f",   "\x7f",
+					       "hot_add", "hot_remove", "zramfs", "defaults" };
 	static const char *const allowed[] = { "a", "swap0", "a.b", "hot_ad", "a b", "\xc3\x9c" };
 	char name[ZR_NAME_MAX + 2];
 	const char *why;
@@ -425,12 +378,8 @@ int main(void)
 	RUN(test_every_key_has_a_value);
 	RUN(test_bad_values_change_nothing);
 	RUN(test_levels_of_another_codec_are_refused);
-	RUN(test_texts_of_an_empty_disk);
-	RUN(test_disksize);
-	RUN(test_comp_algorithm_and_params);
-	RUN(test_mem_limit);
-	RUN(test_reset);
-	RUN(test_statistics_of_a_disk);
+	RUN(test_lines);
+	RUN(test_bad_lines_say_why);
 	RUN(test_names_of_disks);
 	return 0;
 }

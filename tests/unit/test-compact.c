@@ -7,6 +7,7 @@
 
 #include "rig.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "compact.h"
@@ -165,11 +166,14 @@ static unsigned int steps(void)
 static void test_nothing_to_do(void)
 {
 	struct rng rng = rng_init("test-compact");
+	uint64_t n_bytes;
 
 	rig_init(&rig);
 	disks[0] = rig_add(&rig, "a", 0);
 	CHECK(steps() <= 2);
-	CHECK(zr_compact(engine()) == 0);
+	n_bytes = 1;
+	CHECK(zr_compact(engine(), NULL, &n_bytes) == 0 && n_bytes == 0);
+	CHECK(zr_compact(engine(), NULL, NULL) == 0);
 	disks[0] = zr_disk_unpin(rig.store, disks[0]);
 	rig_deinit(&rig);
 
@@ -438,6 +442,64 @@ static void test_recompression_beside_writers_and_passes(void)
 	tear_down();
 }
 
+/* Who is asked takes a millisecond, so that every step asks. */
+static bool stop_then(void *context)
+{
+	unsigned int *n_more = context;
+	const int64_t until_ns = zr_monotonic_ns() + 1000001;
+
+	zr_assert_none_held();
+	while (zr_monotonic_ns() < until_ns)
+		;
+	return (*n_more)-- == 0;
+}
+
+static void test_told_to_stop(void)
+{
+	struct rng rng = rng_init("test-compact");
+	unsigned int n_before, n_more;
+	const struct zr_stop stop_soon = { stop_then, &n_more };
+	uint64_t n_bytes;
+
+	for (n_before = 0; n_before < 8; n_before += n_before + 1) {
+		set_up(&rng);
+		discard_some(&rng, 50);
+		n_more = n_before;
+		n_bytes = 4711;
+		CHECK(zr_compact(engine(), &stop_soon, &n_bytes) == -EINTR);
+		CHECK(n_bytes == 4711);
+		CHECK(engine()->compaction.under_way == (n_before > 0));
+		check_disks();
+		/* Whoever comes next takes it to its end. */
+		n_more = UINT32_MAX;
+		CHECK(zr_compact(engine(), &stop_soon, &n_bytes) == 0 && n_bytes > 0);
+		check_small();
+		check_disks();
+		tear_down();
+	}
+}
+
+static void test_upkeep_goes_on_with_what_was_stopped(void)
+{
+	struct rng rng = rng_init("test-compact");
+	unsigned int n_more = 3;
+	const struct zr_stop stop_soon = { stop_then, &n_more };
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	set_up(&rng);
+	CHECK(zr_store_tend(rig.store) == 0);
+	while (!zr_compact_is_under_way(engine())) {
+		discard_some(&rng, 10);
+		n_more = 3;
+		(void)zr_compact(engine(), &stop_soon, NULL);
+	}
+	while (zr_compact_is_under_way(engine()))
+		nanosleep(&pause, NULL);
+	zr_store_untend(rig.store);
+	check_disks();
+	tear_down();
+}
+
 int main(void)
 {
 	RUN(test_a_pass_leaves_what_is_there_and_little_else);
@@ -447,6 +509,8 @@ int main(void)
 	RUN(test_disks_change_in_the_middle);
 	RUN(test_a_death_in_the_middle);
 	RUN(test_threads_share_a_pass);
+	RUN(test_told_to_stop);
+	RUN(test_upkeep_goes_on_with_what_was_stopped);
 	RUN(test_passes_beside_writers);
 	RUN(test_recompression_beside_writers_and_passes);
 	return 0;

@@ -1,158 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * Each case writes a file and loads it. What a message says is allowed is the attribute table's and
- * is not compared; where it points, what it quotes and that it is one line is.
- *
- * The sample is the first argument, or found from this file.
+ * Our own keys, lines and files. The sample is the first argument, or found from this file.
  */
 
-#include "test.h"
+#include "config-rig.h"
 
-#include <errno.h>
-#include <sys/stat.h>
+#define S16  "0123456789abcdef"
+#define S64  S16 S16 S16 S16
+#define UUID "7d3f2a9e-5b0c-4c43-9f0e-2f6c1f1d8a54"
 
-#include "base.h"
-#include "config.h"
-
-#define RAM (UINT64_C(1) << 30)
-#define UID 1234u
-#define GID 5678u
-
-#define S16        "0123456789abcdef"
-#define S64        S16 S16 S16 S16
-#define UUID       "7d3f2a9e-5b0c-4c43-9f0e-2f6c1f1d8a54"
-#define TEXT(text) (text), sizeof(text) - 1
-
-static char path[256];
-static char message[CONFIG_MESSAGE_MAX];
 static const char *sample;
-
-static void file_write(const char *bytes, size_t n_bytes)
-{
-	FILE *file = fopen(path, "w");
-
-	CHECK(file);
-	CHECK(fwrite(bytes, 1, n_bytes, file) == n_bytes);
-	CHECK(fclose(file) == 0);
-}
-
-static int load_bytes(struct config **configp, const char *bytes, size_t n_bytes)
-{
-	file_write(bytes, n_bytes);
-	memset(message, 'x', sizeof(message));
-	message[0] = '\0';
-	return config_load(configp, path, RAM, UID, GID, message, sizeof(message));
-}
-
-static struct config *load(const char *text)
-{
-	struct config *config = NULL;
-	int r = load_bytes(&config, text, strlen(text));
-
-	if (r < 0)
-		fprintf(stderr, "%s\n", message);
-	CHECK(r == 0);
-	CHECK(message[0] == '\0');
-	return config;
-}
-
-/* One line that starts with the path, whatever went wrong. */
-static void message_check(void)
-{
-	CHECK(memchr(message, '\0', sizeof(message)));
-	CHECK(!strpbrk(message, "\n\r\t\x1b"));
-	CHECK(strncmp(message, path, strlen(path)) == 0);
-	CHECK(message[strlen(path)] == ':');
-}
-
-/* @line: 0 where no line is to blame. */
-static void refused_bytes(const char *bytes, size_t n_bytes, unsigned int line, const char *quoted)
-{
-	struct config *config = (struct config *)&config;
-	char where[32] = ": ";
-
-	if (line > 0)
-		snprintf(where, sizeof(where), ":%u: ", line);
-
-	CHECK(load_bytes(&config, bytes, n_bytes) == -EINVAL);
-	CHECK(config == (struct config *)&config);
-	message_check();
-	if (strncmp(message + strlen(path), where, strlen(where)) != 0 ||
-	    !strstr(message, quoted) || !strstr(message, "allowed: ")) {
-		fprintf(stderr, "%s\nwant line %u and: %s\n", message, line, quoted);
-		abort();
-	}
-}
-
-static void refused(const char *text, unsigned int line, const char *quoted)
-{
-	refused_bytes(text, strlen(text), line, quoted);
-}
-
-static bool spec_same(const struct zr_disk_spec *a, const struct zr_disk_spec *b)
-{
-	return a->disksize_bytes == b->disksize_bytes &&
-	       strcmp(a->attrs.name, b->attrs.name) == 0 &&
-	       a->attrs.mem_limit_bytes == b->attrs.mem_limit_bytes &&
-	       a->attrs.mode == b->attrs.mode && a->attrs.uid == b->attrs.uid &&
-	       a->attrs.gid == b->attrs.gid && a->attrs.format == b->attrs.format &&
-	       memcmp(a->attrs.codecs, b->attrs.codecs, sizeof(a->attrs.codecs)) == 0 &&
-	       strcmp(a->attrs.label, b->attrs.label) == 0 &&
-	       memcmp(a->attrs.uuid, b->attrs.uuid, sizeof(a->attrs.uuid)) == 0;
-}
-
-static bool config_same(const struct config *a, const struct config *b)
-{
-	size_t i;
-
-	if (a->n_threads != b->n_threads || a->n_disks != b->n_disks ||
-	    !spec_same(&a->defaults, &b->defaults))
-		return false;
-
-	for (i = 0; i < a->n_disks; ++i)
-		if (!spec_same(&a->disks[i], &b->disks[i]))
-			return false;
-
-	return true;
-}
-
-/* What is printed loads to the same. */
-static void check_round_trip(const struct config *config)
-{
-	ZR_CLEANUP(config_freep) struct config *again = NULL;
-	ZR_CLEANUP(zr_freep) char *text = NULL;
-	size_t n_text;
-	FILE *file = open_memstream(&text, &n_text);
-
-	CHECK(file);
-	config_print(config, file);
-	CHECK(fclose(file) == 0);
-
-	if (load_bytes(&again, text, n_text) < 0 || !config_same(config, again)) {
-		fprintf(stderr, "%s\n%s\n", text, message);
-		abort();
-	}
-}
 
 /* Loading says nothing of attributes that the table lacks a column for. */
 static void test_every_key_has_its_columns(void)
 {
-	static const char *const keys[] = { "disksize",
-					    "comp_algorithm",
-					    "algorithm_params",
-					    "mem_limit",
-					    "format",
-					    "label",
-					    "uuid",
-					    "mode" };
+	static const char *const keys[] = { "disksize",  "comp_algorithm", "algorithm_params",
+					    "mem_limit", "format",         "label",
+					    "uuid",      "mode",           "swap_priority" };
 	const struct zr_attr *attr;
 	unsigned int i;
 
-	for (i = 0; (attr = zr_attr_at(i)); ++i) {
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
 		if (!(attr->flags & ZR_ATTR_CONFIG))
 			continue;
-		CHECK(attr->parse && attr->print && attr->allowed && attr->help);
+		CHECK(attr->allowed && attr->help && attr->type);
+		if (attr->flags & ZR_ATTR_DAEMON)
+			CHECK(attr->parse_daemon && attr->print_daemon && !attr->parse);
+		else
+			CHECK(attr->parse && attr->print && !attr->parse_daemon);
 	}
 
 	for (i = 0; i < ZR_ARRAY_SIZE(keys); ++i) {
@@ -170,7 +46,7 @@ static void test_empty_file_has_no_disks(void)
 	for (i = 0; i < ZR_ARRAY_SIZE(texts); ++i) {
 		ZR_CLEANUP(config_freep) struct config *config = load(texts[i]);
 
-		CHECK(config->n_disks == 0 && config->n_threads == 0);
+		CHECK(config->n_disks == 0 && config->daemon.n_threads == 0);
 		CHECK(config->defaults.disksize_bytes == 0);
 		CHECK(config->defaults.attrs.uid == UID && config->defaults.attrs.gid == GID);
 		check_round_trip(config);
@@ -184,7 +60,7 @@ static void test_empty_section_is_a_disk(void)
 
 	CHECK(config->n_disks == 3);
 	for (i = 0; i < 3; ++i) {
-		const struct zr_disk_spec *disk = &config->disks[i];
+		const struct zr_disk_spec *disk = &config->disks[i].spec;
 
 		CHECK(disk->attrs.name[0] == (char)('a' + i) && disk->attrs.name[1] == '\0');
 		CHECK(disk->disksize_bytes == RAM / 4);
@@ -198,12 +74,13 @@ static void test_every_key_arrives(void)
 {
 	ZR_CLEANUP(config_freep)
 	struct config *config = load(
-		"[zramfs]\nthreads = 3\n"
+		"[zramfs]\nthreads = 3\nmem_limit = 25%\n"
 		"[d]\ndisksize = 64M\ncomp_algorithm = zstd\nalgorithm_params = level=3\n"
-		"mem_limit = 50%\nformat = swap\nlabel = a label\nuuid = " UUID "\nmode = 0640\n");
-	const struct zr_disk_spec *disk = &config->disks[0];
+		"mem_limit = 50%\nformat = swap\nlabel = a label\nuuid = " UUID "\nmode = 0640\n"
+		"swap_priority = -1\n");
+	const struct zr_disk_spec *disk = &config->disks[0].spec;
 
-	CHECK(config->n_threads == 3 && config->n_disks == 1);
+	CHECK(config->daemon.n_threads == 3 && config->n_disks == 1);
 	CHECK(disk->disksize_bytes == UINT64_C(64) << 20);
 	CHECK(disk->attrs.codecs[0].algorithm == ZR_ALGORITHM_ZSTD);
 	CHECK(disk->attrs.codecs[0].level == 3);
@@ -212,6 +89,9 @@ static void test_every_key_arrives(void)
 	CHECK(strcmp(disk->attrs.label, "a label") == 0);
 	CHECK(disk->attrs.uuid[0] == 0x7d && disk->attrs.uuid[15] == 0x54);
 	CHECK(disk->attrs.mode == 0640);
+	CHECK(disk->attrs.swap_priority == -1);
+	CHECK(config->daemon.mem_limit_bytes == RAM / 4);
+	CHECK(config->disks[0].sized && config->warnings.n_lines == 0);
 	check_round_trip(config);
 }
 
@@ -222,12 +102,12 @@ static void test_sizes_round_up_to_a_page(void)
 		"[a]\ndisksize=1\n[b]\ndisksize=4096\n[c]\ndisksize=4097\n[d]\ndisksize=256T\n"
 		"[e]\ndisksize=0x10000\n[f]\ndisksize=1%");
 
-	CHECK(config->disks[0].disksize_bytes == 4096);
-	CHECK(config->disks[1].disksize_bytes == 4096);
-	CHECK(config->disks[2].disksize_bytes == 8192);
-	CHECK(config->disks[3].disksize_bytes == ZR_DISK_SIZE_MAX);
-	CHECK(config->disks[4].disksize_bytes == 65536);
-	CHECK(config->disks[5].disksize_bytes == zr_align_up(RAM / 100, ZR_PAGE_SIZE));
+	CHECK(config->disks[0].spec.disksize_bytes == 4096);
+	CHECK(config->disks[1].spec.disksize_bytes == 4096);
+	CHECK(config->disks[2].spec.disksize_bytes == 8192);
+	CHECK(config->disks[3].spec.disksize_bytes == ZR_DISK_SIZE_MAX);
+	CHECK(config->disks[4].spec.disksize_bytes == 65536);
+	CHECK(config->disks[5].spec.disksize_bytes == zr_align_up(RAM / 100, ZR_PAGE_SIZE));
 	check_round_trip(config);
 }
 
@@ -238,11 +118,14 @@ static void test_defaults_apply_wherever_they_stand(void)
 				     "[defaults]\ndisksize = 2M\nmode = 0644\nlabel = x\n[last]\n");
 
 	CHECK(config->n_disks == 3);
-	CHECK(config->disks[0].disksize_bytes == 2 << 20 && config->disks[0].attrs.mode == 0644);
-	CHECK(config->disks[1].disksize_bytes == 1 << 20 && config->disks[1].attrs.mode == 0600);
-	CHECK(config->disks[2].disksize_bytes == 2 << 20 && config->disks[2].attrs.mode == 0644);
-	CHECK(strcmp(config->disks[0].attrs.label, "x") == 0);
-	CHECK(config->disks[1].attrs.label[0] == '\0');
+	CHECK(config->disks[0].spec.disksize_bytes == 2 << 20 &&
+	      config->disks[0].spec.attrs.mode == 0644);
+	CHECK(config->disks[1].spec.disksize_bytes == 1 << 20 &&
+	      config->disks[1].spec.attrs.mode == 0600);
+	CHECK(config->disks[2].spec.disksize_bytes == 2 << 20 &&
+	      config->disks[2].spec.attrs.mode == 0644);
+	CHECK(strcmp(config->disks[0].spec.attrs.label, "x") == 0);
+	CHECK(config->disks[1].spec.attrs.label[0] == '\0');
 	CHECK(config->defaults.disksize_bytes == 2 << 20);
 	check_round_trip(config);
 }
@@ -254,10 +137,10 @@ static void test_order_of_keys_means_nothing(void)
 	struct config *config = load("[a]\nalgorithm_params = level=7\ncomp_algorithm = zstd\n"
 				     "[b]\ncomp_algorithm = zstd\nalgorithm_params = level=7\n");
 
-	CHECK(config->disks[0].attrs.codecs[0].algorithm == ZR_ALGORITHM_ZSTD);
-	CHECK(config->disks[0].attrs.codecs[0].level == 7);
-	CHECK(memcmp(config->disks[0].attrs.codecs, config->disks[1].attrs.codecs,
-		     sizeof(config->disks[0].attrs.codecs)) == 0);
+	CHECK(config->disks[0].spec.attrs.codecs[0].algorithm == ZR_ALGORITHM_ZSTD);
+	CHECK(config->disks[0].spec.attrs.codecs[0].level == 7);
+	CHECK(memcmp(config->disks[0].spec.attrs.codecs, config->disks[1].spec.attrs.codecs,
+		     sizeof(config->disks[0].spec.attrs.codecs)) == 0);
 	check_round_trip(config);
 }
 
@@ -269,11 +152,11 @@ static void test_default_parameters_stay_with_their_algorithm(void)
 		"[defaults]\ncomp_algorithm = zstd\nalgorithm_params = level=15\n"
 		"[a]\ncomp_algorithm = lz4\n[b]\n[c]\nalgorithm_params = level=2\n");
 
-	CHECK(config->disks[0].attrs.codecs[0].algorithm == ZR_ALGORITHM_LZ4);
-	CHECK(config->disks[0].attrs.codecs[0].level != 15);
-	CHECK(config->disks[1].attrs.codecs[0].level == 15);
-	CHECK(config->disks[2].attrs.codecs[0].algorithm == ZR_ALGORITHM_ZSTD);
-	CHECK(config->disks[2].attrs.codecs[0].level == 2);
+	CHECK(config->disks[0].spec.attrs.codecs[0].algorithm == ZR_ALGORITHM_LZ4);
+	CHECK(config->disks[0].spec.attrs.codecs[0].level != 15);
+	CHECK(config->disks[1].spec.attrs.codecs[0].level == 15);
+	CHECK(config->disks[2].spec.attrs.codecs[0].algorithm == ZR_ALGORITHM_ZSTD);
+	CHECK(config->disks[2].spec.attrs.codecs[0].level == 2);
 	check_round_trip(config);
 }
 
@@ -294,16 +177,16 @@ static void test_forms_of_lines(void)
 	for (i = 0; i < ZR_ARRAY_SIZE(texts); ++i) {
 		ZR_CLEANUP(config_freep) struct config *config = load(texts[i]);
 
-		CHECK(config->n_disks == 1 && strcmp(config->disks[0].attrs.name, "d") == 0);
-		CHECK(config->disks[0].attrs.mode == 0640);
-		CHECK(strcmp(config->disks[0].attrs.label, "x") == 0);
+		CHECK(config->n_disks == 1 && strcmp(config->disks[0].spec.attrs.name, "d") == 0);
+		CHECK(config->disks[0].spec.attrs.mode == 0640);
+		CHECK(strcmp(config->disks[0].spec.attrs.label, "x") == 0);
 	}
 
 	/* What could be taken for a comment, and printing must not make one. */
-	CHECK(strcmp(semicolons->disks[0].attrs.name, "d;e") == 0);
-	CHECK(strcmp(semicolons->disks[0].attrs.label, ";x") == 0);
-	CHECK(strcmp(semicolons->disks[1].attrs.name, "e ;") == 0);
-	CHECK(strcmp(semicolons->disks[1].attrs.label, "=;a:[b]#") == 0);
+	CHECK(strcmp(semicolons->disks[0].spec.attrs.name, "d;e") == 0);
+	CHECK(strcmp(semicolons->disks[0].spec.attrs.label, ";x") == 0);
+	CHECK(strcmp(semicolons->disks[1].spec.attrs.name, "e ;") == 0);
+	CHECK(strcmp(semicolons->disks[1].spec.attrs.label, "=;a:[b]#") == 0);
 	check_round_trip(semicolons);
 }
 
@@ -320,9 +203,9 @@ static void test_long_names_are_whole(void)
 
 	config = load(text);
 	CHECK(config->n_disks == 2);
-	CHECK(strlen(config->disks[0].attrs.name) == ZR_NAME_MAX);
-	CHECK(strlen(config->disks[1].attrs.name) == ZR_NAME_MAX);
-	CHECK(config->disks[1].attrs.name[ZR_NAME_MAX - 1] == 'm');
+	CHECK(strlen(config->disks[0].spec.attrs.name) == ZR_NAME_MAX);
+	CHECK(strlen(config->disks[1].spec.attrs.name) == ZR_NAME_MAX);
+	CHECK(config->disks[1].spec.attrs.name[ZR_NAME_MAX - 1] == 'm');
 	check_round_trip(config);
 }
 
@@ -358,7 +241,7 @@ static void test_threads_have_bounds(void)
 	char text[64], quoted[64];
 	size_t i;
 
-	CHECK(most->n_threads == 64);
+	CHECK(most->daemon.n_threads == 64);
 	check_round_trip(most);
 
 	for (i = 0; i < ZR_ARRAY_SIZE(bad); ++i) {
@@ -428,6 +311,11 @@ static void test_broken_lines_are_refused(void)
 	refused("[a]]\n", 1, ": [a]]: ");
 	refused("[a] # text\n", 1, ": [a] # text: ");
 
+	/* inih would pass over it before the first key. */
+	refused("[a]\n\xef\xbb\xbfmode = 0600\n", 2, ": mode = 0600: a mark of the byte order");
+	refused("\n\xef\xbb\xbf[a]\n", 2, ": [a]: a mark of the byte order");
+	refused("\xef\xbb\xbf\xef\xbb\xbf[a]\n", 1, ": [a]: a mark of the byte order");
+
 	/* inih would give the second line to the key of the first. */
 	refused("[a]\nlabel = x\n  y\n", 3, ": y: ");
 	refused("[a]\nlabel = x\n\tmode = 0600\n", 3, ": mode = 0600: ");
@@ -463,15 +351,26 @@ static void test_long_lines_are_refused(void)
 			if (n <= LINE_MAX_BYTES) {
 				ZR_CLEANUP(config_freep) struct config *config = load(text);
 
-				CHECK(strcmp(config->disks[0].attrs.label, "x") == 0);
+				CHECK(strcmp(config->disks[0].spec.attrs.label, "x") == 0);
 			} else {
 				refused(text, 2, ": line too long; allowed: 197 bytes");
 			}
 		}
 	}
 
-	refused("# " S64 S64 S64 S64 "\n[a]\n", 1, ": line too long; ");
-	refused("[a]\n\n# " S64 S64 S64 S64, 3, ": line too long; ");
+	refused("[a]\n\nlabel" S64 S64 S64 S64, 3, ": line too long; ");
+}
+
+/* They are nobody's to cut. */
+static void test_comments_are_of_any_length(void)
+{
+	ZR_CLEANUP(config_freep)
+	struct config *config = load("# " S64 S64 S64 S64 "[c]\n[a]\r\n\t; " S64 S64 S64 S64
+				     "\r\nmode = 0640\n#" S64 S64 S64 S64 S64);
+
+	CHECK(config->n_disks == 1 && config->disks[0].spec.attrs.mode == 0640);
+	refused("[a]\n# " S64 S64 S64 S64 "\x01\nmode = 8\n", 2, "0x01");
+	refused("[a]\n# " S64 S64 S64 S64 "\nmode = 8\n", 3, ": mode = 8: ");
 }
 
 static void test_swap_wants_ten_pages(void)
@@ -482,7 +381,7 @@ static void test_swap_wants_ten_pages(void)
 
 	snprintf(text, sizeof(text), "[s]\nformat = swap\ndisksize = %ld\n", 10 * page_bytes);
 	config = load(text);
-	CHECK(config->disks[0].disksize_bytes == 10 * (uint64_t)page_bytes);
+	CHECK(config->disks[0].spec.disksize_bytes == 10 * (uint64_t)page_bytes);
 
 	snprintf(text, sizeof(text), "[s]\nformat = swap\ndisksize = %ld\n", 9 * page_bytes);
 	refused(text, 3, "too small for format = swap");
@@ -517,7 +416,7 @@ static void test_there_is_a_most_of_disks(void)
 static void test_files_that_cannot_be_read(void)
 {
 	struct config *config = NULL;
-	char wrong[280];
+	char wrong[320];
 
 	snprintf(wrong, sizeof(wrong), "%s\n.not", path);
 	CHECK(config_load(&config, wrong, RAM, UID, GID, message, sizeof(message)) == -ENOENT);
@@ -536,10 +435,48 @@ static void test_files_that_cannot_be_read(void)
 		CHECK(chmod(path, 0600) == 0);
 	}
 
+	/* Who opens a pipe would wait for the other end. */
+	CHECK(unlink(path) == 0 && mkfifo(path, 0600) == 0);
+	CHECK(config_load(&config, path, RAM, UID, GID, message, sizeof(message)) == -EINVAL);
+	message_check();
+	CHECK(unlink(path) == 0);
+	file_write("", 0);
+
 	/* No end, and no lines. */
 	CHECK(config_load(&config, "/dev/zero", RAM, UID, GID, message, sizeof(message)) ==
 	      -EINVAL);
 	CHECK(!config);
+}
+
+/* A megabyte is read, and not a byte more. */
+static void test_there_is_a_most_of_bytes(void)
+{
+	const size_t n_bytes = 1 << 20;
+	ZR_CLEANUP(config_freep) struct config *config = NULL;
+	ZR_CLEANUP(zr_freep) char *text = malloc(n_bytes + 1);
+
+	CHECK(text);
+	memset(text, '\n', n_bytes);
+	memcpy(text, "[a]", 3);
+	CHECK(load_bytes(&config, text, n_bytes) == 0);
+	CHECK(config->n_disks == 1);
+
+	text[n_bytes] = '\n';
+	refused_bytes(text, n_bytes + 1, n_bytes - 2, ": the file goes on; allowed: 1048576 bytes");
+	memset(text, '#', n_bytes + 1);
+	refused_bytes(text, n_bytes + 1, 1, ": the file goes on; ");
+}
+
+static void test_there_is_a_most_of_keys(void)
+{
+	ZR_CLEANUP(zr_freep) char *text = calloc(1, 1024);
+	unsigned int i;
+
+	CHECK(text);
+	strcpy(text, "[a]\n");
+	for (i = 0; i < 65; ++i)
+		strcat(text, "x = 1\n");
+	refused(text, 66, ": x = 1: too many keys; allowed: 64");
 }
 
 static void test_unknown_ram_needs_sizes(void)
@@ -557,7 +494,7 @@ static void test_unknown_ram_needs_sizes(void)
 
 	file_write(TEXT("[a]\ndisksize = 1M\n"));
 	CHECK(config_load(&config, path, 0, UID, GID, message, sizeof(message)) == 0);
-	CHECK(config->disks[0].disksize_bytes == 1 << 20);
+	CHECK(config->disks[0].spec.disksize_bytes == 1 << 20);
 }
 
 static void test_short_messages_end(void)
@@ -579,10 +516,10 @@ static void test_no_file_is_one_disk(void)
 	CHECK(!config);
 
 	CHECK(config_default(&config, RAM + 4, UID, GID) == 0);
-	CHECK(config->n_disks == 1 && config->n_threads == 0);
-	CHECK(strcmp(config->disks[0].attrs.name, "zram0") == 0);
-	CHECK(config->disks[0].disksize_bytes == RAM / 4 + ZR_PAGE_SIZE);
-	CHECK(config->disks[0].attrs.uid == UID && config->disks[0].attrs.gid == GID);
+	CHECK(config->n_disks == 1 && config->daemon.n_threads == 0);
+	CHECK(strcmp(config->disks[0].spec.attrs.name, "zram0") == 0);
+	CHECK(config->disks[0].spec.disksize_bytes == RAM / 4 + ZR_PAGE_SIZE);
+	CHECK(config->disks[0].spec.attrs.uid == UID && config->disks[0].spec.attrs.gid == GID);
 	check_round_trip(config);
 }
 
@@ -612,15 +549,14 @@ static void test_the_sample_loads_and_names_every_key(void)
 		fprintf(stderr, "%s\n", message);
 	CHECK(r == 0);
 	CHECK(config->n_disks == 2);
-	CHECK(strcmp(config->disks[0].attrs.name, "swap0") == 0);
-	CHECK(config->disks[0].attrs.format == ZR_FORMAT_SWAP);
-	CHECK(strcmp(config->disks[1].attrs.name, "disk0") == 0);
-	CHECK(config->disks[1].attrs.format == ZR_FORMAT_NONE);
+	CHECK(strcmp(config->disks[0].spec.attrs.name, "swap0") == 0);
+	CHECK(config->disks[0].spec.attrs.format == ZR_FORMAT_SWAP);
+	CHECK(strcmp(config->disks[1].spec.attrs.name, "disk0") == 0);
+	CHECK(config->disks[1].spec.attrs.format == ZR_FORMAT_NONE);
 	check_round_trip(config);
 
 	text = sample_read(&n_text);
-	CHECK(strstr(text, "\nthreads = "));
-	for (i = 0; (attr = zr_attr_at(i)); ++i) {
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
 		char set[64], unset[64];
 
 		if (!(attr->flags & ZR_ATTR_CONFIG))
@@ -648,7 +584,7 @@ static void test_the_sample_loads_with_every_key_set(void)
 
 	config = load(text);
 	CHECK(config->defaults.attrs.codecs[0].level == 3);
-	CHECK(config->disks[0].attrs.uuid[0] != 0);
+	CHECK(config->disks[0].spec.attrs.uuid[0] != 0);
 	check_round_trip(config);
 }
 
@@ -690,18 +626,12 @@ static void test_damage_is_loaded_or_refused(void)
 int main(int argc, char **argv)
 {
 	char beside[512];
-	const char *dir = getenv("TMPDIR");
-	int fd;
 
 	snprintf(beside, sizeof(beside), "%.*s../../conf/zram.ini",
 		 (int)(strrchr(__FILE__, '/') + 1 - __FILE__), __FILE__);
 	sample = argc > 1 ? argv[1] : beside;
 
-	snprintf(path, sizeof(path), "%s/test-config-XXXXXX", dir ? dir : "/tmp");
-	fd = mkstemp(path);
-	CHECK(fd >= 0);
-	close(fd);
-
+	rig_begin("zram.ini");
 	RUN(test_every_key_has_its_columns);
 	RUN(test_empty_file_has_no_disks);
 	RUN(test_empty_section_is_a_disk);
@@ -720,9 +650,12 @@ int main(int argc, char **argv)
 	RUN(test_broken_lines_are_refused);
 	RUN(test_stray_bytes_are_refused);
 	RUN(test_long_lines_are_refused);
+	RUN(test_comments_are_of_any_length);
 	RUN(test_swap_wants_ten_pages);
 	RUN(test_there_is_a_most_of_disks);
 	RUN(test_files_that_cannot_be_read);
+	RUN(test_there_is_a_most_of_bytes);
+	RUN(test_there_is_a_most_of_keys);
 	RUN(test_unknown_ram_needs_sizes);
 	RUN(test_short_messages_end);
 	RUN(test_no_file_is_one_disk);
@@ -730,6 +663,6 @@ int main(int argc, char **argv)
 	RUN(test_the_sample_loads_with_every_key_set);
 	RUN(test_damage_is_loaded_or_refused);
 
-	unlink(path);
+	rig_end();
 	return 0;
 }

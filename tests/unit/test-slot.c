@@ -157,7 +157,7 @@ static void test_moved_slots_say_the_same(void)
 						   (unsigned int)rng_below(&rng, 8)) |
 					    marks,
 				    edges[j]);
-			check_moved(zr_slot_same_object(from) | marks, edges[j]);
+			check_moved(zr_slot_same_object(from), edges[j]);
 		}
 	}
 }
@@ -175,6 +175,32 @@ static void test_pending_is_a_mark_only(void)
 	CHECK(zr_slot_position(fill | ZR_SLOT_PENDING) == 77);
 	CHECK(zr_slot_is_sound(object | ZR_SLOT_PENDING));
 	CHECK(!zr_slot_is_sound(ZR_SLOT_PENDING)); /* a hole has no marks */
+}
+
+/* Whether it is marked says nothing of what it is. */
+static void test_idle_is_a_mark_only(void)
+{
+	const zr_slot object = zr_slot_object(77, 1234, 5), fill = zr_slot_same_object(77);
+	zr_slot word;
+
+	CHECK(ZR_SLOT_IDLE == 1u << 2 && ZR_SLOT_INCOMPRESSIBLE == 1u << 3);
+	CHECK(!(object & (ZR_SLOT_IDLE | ZR_SLOT_INCOMPRESSIBLE)));
+	CHECK(zr_slot_position(object | ZR_SLOT_IDLE) == 77);
+	CHECK(zr_slot_bytes(object | ZR_SLOT_IDLE) == 1234);
+	CHECK(zr_slot_codec(object | ZR_SLOT_IDLE) == 5);
+	CHECK(zr_slot_is_sound(object | ZR_SLOT_IDLE | ZR_SLOT_INCOMPRESSIBLE | ZR_SLOT_PENDING));
+
+	CHECK(zr_slot_is_still(object, object | ZR_SLOT_IDLE));
+	CHECK(zr_slot_is_still(object | ZR_SLOT_IDLE, object));
+	CHECK(!zr_slot_is_still(object, object | ZR_SLOT_PENDING));
+	CHECK(!zr_slot_is_still(object, zr_slot_moved(object, 78)));
+	CHECK(!zr_slot_is_still(ZR_SLOT_HOLE, object));
+
+	/* Same-filled pages have no marks. */
+	CHECK(zr_slot_same(0, &word) && zr_slot_is_sound(word));
+	CHECK(!zr_slot_is_sound(word | ZR_SLOT_IDLE) && !zr_slot_is_sound(fill | ZR_SLOT_IDLE));
+	CHECK(!zr_slot_is_sound(fill | ZR_SLOT_PENDING));
+	CHECK(!zr_slot_is_sound(fill | ZR_SLOT_INCOMPRESSIBLE));
 }
 
 static void test_hole_is_zero_and_empty(void)
@@ -201,9 +227,9 @@ static void test_garbage_is_not_sound(void)
 	for (form = 3; form < 8; ++form)
 		CHECK(!zr_slot_is_sound(ZR_SLOT_KIND_SAME | form << 5 | 7u << 8));
 
-	/* The three marks may stand on what is there. */
+	/* The three marks may stand on objects of pages, and on nothing else. */
 	CHECK(zr_slot_is_sound(object | 7u << 2));
-	CHECK(zr_slot_is_sound(fill | 7u << 2));
+	CHECK(!zr_slot_is_sound(fill | 1u << 2) && !zr_slot_is_sound(fill | 1u << 3));
 }
 
 int main(void)
@@ -215,6 +241,7 @@ int main(void)
 	RUN(test_fill_objects_come_back);
 	RUN(test_moved_slots_say_the_same);
 	RUN(test_pending_is_a_mark_only);
+	RUN(test_idle_is_a_mark_only);
 	RUN(test_hole_is_zero_and_empty);
 	RUN(test_garbage_is_not_sound);
 	return 0;

@@ -196,6 +196,10 @@ static void test_bad_attributes_do_not_get_in(void)
 	spec = spec_of("x");
 	spec.disksize_bytes = ZR_DISK_SIZE_MAX + ZR_PAGE_SIZE;
 	CHECK(zr_store_add(rig.store, rig.ctx, &spec, &disk) == -EFBIG);
+	spec = spec_of("x");
+	spec.attrs.swap_priority = -2;
+	CHECK(zr_store_add(rig.store, rig.ctx, &spec, &disk) == -EINVAL);
+	spec = spec_of("x");
 	spec.disksize_bytes = ZR_PAGE_SIZE;
 	spec.attrs.format = ZR_FORMAT_SWAP;
 	CHECK(zr_store_add(rig.store, rig.ctx, &spec, &disk) == -EINVAL);
@@ -447,6 +451,9 @@ static void test_damaged_entry(void)
 	refused_with(fd, attrs + offsetof(struct zr_attrs, codecs), 4, 77, -EUCLEAN);
 	refused_with(fd, attrs + offsetof(struct zr_attrs, codecs[3]), 4, 77, -EUCLEAN);
 	refused_with(fd, attrs + offsetof(struct zr_attrs, label) + ZR_LABEL_MAX, 1, 1, -EUCLEAN);
+	refused_with(fd, attrs + offsetof(struct zr_attrs, swap_priority), 4, 32768, -EUCLEAN);
+	refused_with(fd, attrs + offsetof(struct zr_attrs, swap_priority), 4, UINT32_MAX - 1,
+		     -EUCLEAN);
 	attach(fd);
 	CHECK(has("disk0", "here"));
 	rig_deinit(&rig);

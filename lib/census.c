@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "census.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Leaves looked for in one go, of which most may be absent: the shape is held meanwhile. */
+#define WINDOW_LEAVES UINT64_C(65536)
+#define LEAVES_MAX    (ZR_DISK_PAGES_MAX >> ZR_LEAF_SHIFT)
+
+/* leaf by leaf */
+
+/* Where a disk is being looked at. */
+struct look {
+	struct zr_disk *disk;
+	uint64_t leaf_no; /* the next to look for */
+	bool there;       /* what follows is of a leaf; else there was none in the window */
+	uint64_t first;   /* its first page */
+	zr_slot slots[ZR_LEAF_SLOTS];
+};
+
+/* Return: 1, 0 at the end, -EINVAL, -ESTALE. */
+static int look_find_locked(struct look *look)
+{
+	struct zr_disk *disk = look->disk;
+	uint64_t n_leaves, end;
+
+	zr_assert_held(ZR_RANK_DISK);
+
+	if (disk->removed)
+		return -ESTALE;
+	if (zr_disk_size(disk) == 0)
+		return -EINVAL;
+
+	n_leaves = zr_align_up(zr_disk_size(disk), ZR_LEAF_SLOTS * ZR_PAGE_SIZE) >>
+		   (ZR_LEAF_SHIFT + ZR_PAGE_SHIFT);
+	if (look->leaf_no >= n_leaves)
+		return 0;
+
+	end = zr_min(n_leaves, look->leaf_no + WINDOW_LEAVES);
+	look->there = zr_slots_next_leaf(&disk->pages.slots, look->leaf_no, end, &look->leaf_no);
+	if (!look->there)
+		look->leaf_no = end;
+	return 1;
+}
+
+/* A copy of the next leaf. Return: 1, 0 at the end, -EINVAL, -ESTALE. */
+static int look_on(struct look *look)
+{
+	int r;
+
+	ZR_GUARD_SHARED(&look->disk->shape);
+
+	r = look_find_locked(look);
+	if (r <= 0 || !look->there)
+		return r;
+	look->there = zr_pages_copy_leaf(&look->disk->pages, look->leaf_no, look->slots);
+	look->first = look->leaf_no++ << ZR_LEAF_SHIFT;
+	return 1;
+}
+
+/* counting, from the bits of the slots alone */
+
+static enum zr_fill_kind fill_kind(zr_slot slot)
+{
+	uint64_t word;
+
+	/* It has an object because it repeats nothing. */
+	if (zr_slot_bytes(slot) > 0)
+		return ZR_FILL_64_BITS;
+
+	word = zr_slot_word(slot);
+	if (word == 0)
+		return ZR_FILL_ZERO;
+	if (word == (word & 0xff) * UINT64_C(0x0101010101010101))
+		return ZR_FILL_8_BITS;
+	if (word == (word & 0xffff) * UINT64_C(0x0001000100010001))
+		return ZR_FILL_16_BITS;
+	if (word == (word & UINT32_MAX) * UINT64_C(0x0000000100000001))
+		return ZR_FILL_32_BITS;
+	return ZR_FILL_64_BITS;
+}
+
+static void count_object(struct zr_census *census, zr_slot slot)
+{
+	int64_t *gauge = census->tally.gauge;
+	const uint32_t n_bytes = zr_slot_bytes(slot);
+
+	++census->objects[(n_bytes - 1) / ZR_CENSUS_BUCKET_BYTES];
+	gauge[ZR_GAUGE_COMPR_BYTES] += n_bytes;
+	if (slot & ZR_SLOT_IDLE)
+		++census->n_idle;
+
+	if (n_bytes == ZR_PAGE_SIZE)
+		++gauge[ZR_GAUGE_HUGE];
+	else
+		++gauge[ZR_GAUGE_CODEC + zr_slot_codec(slot)];
+	if (n_bytes <= ZR_PAGE_SIZE / 2)
+		++gauge[ZR_GAUGE_GOOD];
+}
+
+static void count_same(struct zr_census *census, zr_slot slot)
+{
+	const enum zr_fill_kind kind = fill_kind(slot);
+
+	++census->fills[kind];
+	++census->tally.gauge[ZR_GAUGE_SAME];
+	if (kind == ZR_FILL_ZERO)
+		++census->tally.gauge[ZR_GAUGE_ZERO];
+}
+
+/* The same sums as zr_pages_tally_slot() makes, and not by it: what one does wrong the other
+ * shows. */
+static void count_slot(struct zr_census *census, zr_slot slot)
+{
+	const uint32_t n_bytes = zr_slot_bytes(slot);
+
+	if (slot == ZR_SLOT_HOLE)
+		return;
+
+	++census->tally.gauge[ZR_GAUGE_PAGES];
+	census->object_bytes += n_bytes;
+	census->tally.gauge[ZR_GAUGE_CELL_BYTES] +=
+		n_bytes > ZR_CELL_BYTES_MAX ? ZR_PAGE_SIZE
+					    : (int64_t)zr_align_up(n_bytes, ZR_CELL_UNIT);
+	if (zr_slot_kind(slot) == ZR_SLOT_KIND_SAME)
+		count_same(census, slot);
+	else
+		count_object(census, slot);
+}
+
+int zr_census_take(struct zr_disk *disk, const struct zr_stop *stop, struct zr_census *census)
+{
+	struct zr_census taken = { 0 };
+	struct look look = { .disk = disk };
+	int64_t asked_ns = 0;
+	unsigned int i;
+	int r;
+
+	while ((r = look_on(&look)) > 0) {
+		if (zr_stop_is_wanted_at(stop, zr_monotonic_ns(), &asked_ns))
+			return -EINTR;
+		if (!look.there)
+			continue;
+		++taken.n_leaves;
+		for (i = 0; i < ZR_LEAF_SLOTS; ++i)
+			count_slot(&taken, look.slots[i]);
+	}
+	if (r < 0)
+		return r;
+
+	taken.tally.n_nodes = taken.n_leaves;
+	*census = taken;
+	return 0;
+}
+
+/* idle marks */
+
+/* Return: 1, 0 at the end, -EINVAL, -ESTALE. */
+static int mark_on(struct look *look)
+{
+	int r;
+
+	ZR_GUARD_SHARED(&look->disk->shape);
+
+	r = look_find_locked(look);
+	if (r > 0 && look->there)
+		zr_pages_mark_leaf_idle(&look->disk->pages, look->leaf_no++);
+	return r;
+}
+
+int zr_census_mark_idle(struct zr_disk *disk, const struct zr_stop *stop)
+{
+	struct look look = { .disk = disk };
+	int64_t asked_ns = 0;
+	int r;
+
+	while ((r = mark_on(&look)) > 0) {
+		if (zr_stop_is_wanted_at(stop, zr_monotonic_ns(), &asked_ns))
+			return -EINTR;
+	}
+	return r;
+}
+
+/* block_state */
+
+static char flag(bool set, char letter)
+{
+	return set ? letter : '.';
+}
+
+/* Ages are not kept: 0. */
+static void say_slot(char *text, uint64_t page_no, zr_slot slot)
+{
+	const enum zr_slot_kind kind = zr_slot_kind(slot);
+	const bool object = kind == ZR_SLOT_KIND_OBJECT;
+	char line[64]; /* as long as any number of 64 bits makes it */
+
+	snprintf(line, sizeof(line), "%12zu %12llu.%06d %c%c%c%c%c%c\n", (size_t)page_no, 0ULL, 0,
+		 flag(kind == ZR_SLOT_KIND_SAME, 's'), flag(kind == ZR_SLOT_KIND_WRITTEN_BACK, 'w'),
+		 flag(object && zr_slot_bytes(slot) == ZR_PAGE_SIZE, 'h'),
+		 flag(slot & ZR_SLOT_IDLE, 'i'), flag(object && zr_slot_codec(slot) > 0, 'r'),
+		 flag(slot & ZR_SLOT_INCOMPRESSIBLE, 'n'));
+	memcpy(text, line, ZR_BLOCK_STATE_LINE);
+}
+
+int zr_census_block_state(struct zr_disk *disk, uint64_t *page_nop, char *text, size_t n_text)
+{
+	struct look look = { .disk = disk, .leaf_no = *page_nop >> ZR_LEAF_SHIFT };
+	uint64_t page_no = *page_nop;
+	size_t at = 0;
+	int r;
+
+	if (n_text < ZR_BLOCK_STATE_LINE)
+		return -EINVAL;
+
+	while ((r = look_on(&look)) > 0) {
+		if (!look.there)
+			continue;
+		for (page_no = zr_max(page_no, look.first); page_no < look.first + ZR_LEAF_SLOTS;
+		     ++page_no) {
+			const zr_slot slot = look.slots[page_no % ZR_LEAF_SLOTS];
+
+			if (slot == ZR_SLOT_HOLE)
+				continue;
+			if (n_text - at < ZR_BLOCK_STATE_LINE) {
+				*page_nop = page_no;
+				return (int)at;
+			}
+			say_slot(text + at, page_no, slot);
+			at += ZR_BLOCK_STATE_LINE;
+		}
+	}
+	if (r < 0)
+		return r;
+
+	*page_nop = zr_max(page_no, look.leaf_no << ZR_LEAF_SHIFT);
+	return (int)at;
+}
+
+/* at one moment */
+
+static int exact_node(void *context, zr_position position)
+{
+	struct zr_census *census = context;
+
+	++census->tally.n_nodes;
+	return 0;
+}
+
+static int exact_slot(void *context, uint64_t page_no, zr_slot slot)
+{
+	count_slot(context, slot);
+	return 0;
+}
+
+void zr_census_exact(struct zr_disk *disk, struct zr_tally *gauges, struct zr_census *census)
+{
+	const struct zr_slots *slots = &disk->pages.slots;
+	struct zr_stripes *stripes = &disk->engine->stripes;
+	uint64_t leaf_no;
+
+	memset(census, 0, sizeof(*census));
+	zr_stripes_lock_all(stripes);
+	zr_pages_tally_frozen(&disk->pages, gauges);
+	(void)zr_slots_walk(slots, exact_node, exact_slot, census);
+	for (leaf_no = 0; zr_slots_next_leaf(slots, leaf_no, LEAVES_MAX, &leaf_no); ++leaf_no)
+		++census->n_leaves;
+	zr_stripes_unlock_all(stripes);
+}

@@ -1,0 +1,42 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Spec: what is asked for, before it exists
+ *
+ * What a section of the configuration comes to, or a line written to hot_add: a disk that is to be
+ * made, or the daemon as a whole.
+ *
+ * Ownership: plain values.
+ * Locking:   none.
+ * Errors:    -EINVAL.
+ * Cost:      a few hundred bytes each.
+ */
+
+#include "layout.h"
+
+/* Threads that serve disks. */
+#define ZR_THREADS_MAX 64u
+
+struct zr_disk_spec {
+	uint64_t ram_bytes; /* what a percentage is of; 0: percentages are refused */
+	uint64_t disksize_bytes;
+	struct zr_attrs attrs; /* the name is the caller's to set */
+};
+
+struct zr_daemon_spec {
+	uint64_t ram_bytes;       /* as above */
+	uint64_t mem_limit_bytes; /* of all disks together; 0: none */
+	unsigned int n_threads;   /* 0: one for each core */
+};
+
+/* What a disk is that nobody configured: size 0, lz4, no limit, 0600. The owner is the caller's to
+ * set. */
+void zr_disk_spec_init(struct zr_disk_spec *spec, uint64_t ram_bytes);
+
+/* What the daemon is that nobody configured. */
+void zr_daemon_spec_init(struct zr_daemon_spec *spec, uint64_t ram_bytes);
+
+/* Is this a name for a disk? Return: 0, or -EINVAL; *whyp then says what is wrong with it. */
+int zr_disk_name_check(const char *name, const char **whyp);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * The table of figures
+ */
+
+#include <inttypes.h>
+
+#include "stats-parts.h"
+
+/* of a disk */
+
+#define OF_DISK(name, expression)                                    \
+	static uint64_t name(const struct zr_snapshot_disk *disk,    \
+			     const struct zr_stats_context *context) \
+	{                                                            \
+		return (uint64_t)(expression);                       \
+	}
+
+OF_DISK(disksize, zr_align_up(disk->figures.size_bytes, ZR_PAGE_SIZE))
+OF_DISK(mem_limit, disk->figures.limit_bytes)
+OF_DISK(num_reads, disk->counts.num_reads)
+OF_DISK(num_writes, disk->counts.num_writes)
+OF_DISK(failed_reads, disk->counts.failed_reads)
+OF_DISK(failed_writes, disk->counts.failed_writes)
+OF_DISK(invalid_io, disk->counts.invalid_io)
+OF_DISK(notify_free, disk->counts.notify_free)
+OF_DISK(zero_pages, disk->figures.tally.gauge[ZR_GAUGE_ZERO])
+OF_DISK(good_pages, disk->figures.tally.gauge[ZR_GAUGE_GOOD])
+OF_DISK(huge_pages, disk->figures.tally.gauge[ZR_GAUGE_HUGE])
+OF_DISK(same_pages, disk->figures.tally.gauge[ZR_GAUGE_SAME])
+OF_DISK(pages_stored,
+	disk->figures.tally.gauge[ZR_GAUGE_PAGES] - disk->figures.tally.gauge[ZR_GAUGE_SAME])
+OF_DISK(pages_used, (disk->figures.total_bytes + ZR_PAGE_SIZE - 1) / ZR_PAGE_SIZE)
+OF_DISK(orig_data_size, disk->figures.orig_bytes)
+OF_DISK(compr_data_size, disk->figures.compr_bytes)
+OF_DISK(mem_used_total, disk->figures.total_bytes)
+OF_DISK(mem_used_max, disk->figures.max_bytes)
+OF_DISK(huge_pages_since, disk->counts.huge_pages_since)
+OF_DISK(undecodable_pages, disk->counts.undecodable_pages)
+OF_DISK(tables, disk->figures.table_bytes)
+OF_DISK(in_use, context->n_open ? context->n_open(context->context, disk->entry_no) : 0)
+OF_DISK(discard, disk->counts.num_discards)
+OF_DISK(fragmentation, disk->figures.total_bytes - disk->figures.used_bytes)
+
+static void say_ratio(FILE *text, const struct zr_snapshot_disk *disk)
+{
+	const struct zr_disk_figures *figures = &disk->figures;
+
+	if (figures->total_bytes == 0)
+		fprintf(text, "%8s", "-");
+	else
+		fprintf(text, "%8.2f", (double)figures->orig_bytes / (double)figures->total_bytes);
+}
+
+static void say_algorithm(FILE *text, const struct zr_snapshot_disk *disk)
+{
+	const struct zr_codec_params *params = &disk->attrs.codecs[0];
+
+	fprintf(text, "%8s", zr_codec_by_algorithm(params->algorithm)->name);
+	if (params->level != ZR_CODEC_LEVEL_DEFAULT)
+		fprintf(text, " level=%" PRId32, params->level);
+}
+
+#define BYTES    ZR_UNIT_BYTES
+#define PAGES    ZR_UNIT_PAGES
+#define REQUESTS ZR_UNIT_REQUESTS
+#define GAUGE    ZR_FIGURE_GAUGE
+#define COUNTER  ZR_FIGURE_COUNTER
+
+#define ROW(name_, key_, metric_, unit_, kind_, flags_, help_)                           \
+	{                                                                                \
+		.name = #name_, .key = key_, .metric = "zramfs_" metric_, .unit = unit_, \
+		.kind = kind_, .flags = flags_, .help = help_, .get = name_              \
+	}
+
+const struct zr_figure zr_figures_disk[] = {
+	/* rzscontrol --stats */
+	ROW(disksize, "DiskSize", "disksize_bytes", BYTES, GAUGE, 0,
+	    "Size of the disk, rounded up to a page"),
+	ROW(mem_limit, "MemLimit", "mem_limit_bytes", BYTES, GAUGE, ZR_FIGURE_IF_SET,
+	    "Most memory that the disk may use, 0 for no limit"),
+	ROW(num_reads, "NumReads", "read_pages_total", PAGES, COUNTER, 0, "Pages read"),
+	ROW(num_writes, "NumWrites", "written_pages_total", PAGES, COUNTER, 0, "Pages written"),
+	ROW(failed_reads, "FailedReads", "failed_reads_total", PAGES, COUNTER, 0,
+	    "Reads of pages that failed"),
+	ROW(failed_writes, "FailedWrites", "failed_writes_total", PAGES, COUNTER, 0,
+	    "Writes of pages that failed"),
+	ROW(invalid_io, "InvalidIO", "invalid_io_total", REQUESTS, COUNTER, 0,
+	    "Requests past what a disk can be"),
+	ROW(notify_free, "NotifyFree", "notify_free_pages_total", PAGES, COUNTER, 0,
+	    "Pages discarded, holes among them"),
+	ROW(zero_pages, "ZeroPages", "zero_pages", PAGES, GAUGE, 0, "Same-filled pages of zeros"),
+	ROW(good_pages, "GoodCompress", "good_pages", PAGES, GAUGE, ZR_FIGURE_PERCENT,
+	    "Pages compressed to half a page or less"),
+	{ .key = "NoCompress", .unit = PAGES, .flags = ZR_FIGURE_PERCENT, .get = huge_pages },
+	ROW(pages_stored, "PagesStored", "pages_stored", PAGES, GAUGE, 0,
+	    "Pages that have an object: neither holes nor same-filled"),
+	{ .key = "PagesUsed", .unit = PAGES, .get = pages_used },
+	ROW(orig_data_size, "OrigDataSize", "orig_data_size_bytes", BYTES, GAUGE, 0,
+	    "Pages that are not holes, uncompressed"),
+	ROW(compr_data_size, "ComprDataSize", "compr_data_size_bytes", BYTES, GAUGE, 0,
+	    "Bytes of objects: pages compressed, or raw if huge; same-filled ones are none"),
+	ROW(mem_used_total, "MemUsedTotal", "mem_used_total_bytes", BYTES, GAUGE, 0,
+	    "Memory that the disk takes"),
+	/* ours */
+	ROW(mem_used_max, "MemUsedMax", "mem_used_max_bytes", BYTES, GAUGE, 0,
+	    "Most memory that the disk was seen to take"),
+	ROW(same_pages, "SameFilledPages", "same_pages", PAGES, GAUGE, 0,
+	    "Pages filled with one word"),
+	ROW(huge_pages, "HugePages", "huge_pages", PAGES, GAUGE, 0,
+	    "Pages stored raw, since they hardly compress"),
+	ROW(huge_pages_since, "HugePagesSince", "huge_pages_since_total", PAGES, COUNTER, 0,
+	    "Pages that were stored raw, ever"),
+	ROW(undecodable_pages, "UndecodablePages", "undecodable_pages_total", PAGES, COUNTER, 0,
+	    "Reads that found a page that does not decompress"),
+	ROW(tables, "Tables", "tables_bytes", BYTES, GAUGE, 0, "Memory of the slots"),
+	{ .key = "Ratio", .say = say_ratio },
+	{ .key = "Algorithm", .say = say_algorithm },
+	ROW(in_use, "InUse", "in_use", ZR_UNIT_HANDLES, GAUGE, 0, "Handles open on the disk"),
+	ROW(discard, "Discard", "discard_total", REQUESTS, COUNTER, 0, "Requests to discard"),
+	ROW(fragmentation, "Fragmentation", "fragmentation_bytes", BYTES, GAUGE, 0,
+	    "The disk's share of free cells that are not kept ahead"),
+	{ .key = NULL },
+};
+
+static const struct zr_latency_figures *read_latency(const struct zr_snapshot_disk *disk)
+{
+	return &disk->read_latency;
+}
+
+static const struct zr_latency_figures *write_latency(const struct zr_snapshot_disk *disk)
+{
+	return &disk->write_latency;
+}
+
+const struct zr_figure_latency zr_figures_latency[ZR_N_FIGURE_LATENCIES] = {
+	{ "read_latency", "Read", "zramfs_read_latency_seconds", "How long reads took",
+	  read_latency },
+	{ "write_latency", "Write", "zramfs_write_latency_seconds", "How long writes took",
+	  write_latency },
+};
+
+/* of all disks */
+
+#define OF_STORE(name, expression)                                       \
+	static uint64_t store_##name(const struct zr_snapshot *snapshot) \
+	{                                                                \
+		return expression;                                       \
+	}
+
+OF_STORE(disks, snapshot->n_disks)
+OF_STORE(mem_limit, snapshot->mem_limit_bytes)
+OF_STORE(memory, snapshot->usage.memory_bytes)
+OF_STORE(reserve, snapshot->usage.reserve_bytes)
+OF_STORE(fragmentation, snapshot->usage.wasted_bytes)
+OF_STORE(pages_compacted, snapshot->usage.pages_compacted)
+
+#define SUM(name_, key_, unit_)                                                         \
+	{                                                                               \
+		.name = #name_, .key = key_, .unit = unit_, .kind = GAUGE, .get = name_ \
+	}
+
+#define ROW_STORE(name_, key_, metric_, unit_, kind_, flags_, help_, get_)              \
+	{                                                                               \
+		.name = name_, .key = key_, .metric = "zramfs_" metric_, .unit = unit_, \
+		.kind = kind_, .flags = flags_, .help = help_, .get_total = get_        \
+	}
+
+/* Where a disk has a figure of that name too, the metric is "store_" more. */
+const struct zr_figure zr_figures_total[] = {
+	ROW_STORE("disks", "Disks", "disks", ZR_UNIT_DISKS, GAUGE, 0, "Disks there are",
+		  store_disks),
+	ROW_STORE("mem_limit", "MemLimit", "store_mem_limit_bytes", BYTES, GAUGE, ZR_FIGURE_IF_SET,
+		  "Most memory that all disks together may use, 0 for no limit", store_mem_limit),
+	SUM(orig_data_size, "OrigDataSize", BYTES),
+	SUM(compr_data_size, "ComprDataSize", BYTES),
+	SUM(mem_used_total, "MemUsedTotal", BYTES),
+	SUM(pages_stored, "PagesStored", PAGES),
+	SUM(same_pages, "SameFilledPages", PAGES),
+	SUM(huge_pages, "HugePages", PAGES),
+	SUM(tables, "Tables", BYTES),
+	ROW_STORE("store_memory", "StoreMemory", "store_memory_bytes", BYTES, GAUGE, 0,
+		  "All memory that the store holds", store_memory),
+	ROW_STORE("reserve", "Reserve", "reserve_bytes", BYTES, GAUGE, 0,
+		  "Free memory of the store that is kept ahead of need", store_reserve),
+	ROW_STORE("fragmentation", "Fragmentation", "store_fragmentation_bytes", BYTES, GAUGE, 0,
+		  "Free cells of the store that are not kept ahead", store_fragmentation),
+	ROW_STORE("pages_compacted", "PagesCompacted", "pages_compacted_total", PAGES, COUNTER, 0,
+		  "Pages of memory given back by moving objects", store_pages_compacted),
+	{ .key = NULL },
+};
+
+uint64_t zr_figure_total(const struct zr_figure *figure, const struct zr_snapshot *snapshot,
+			 const struct zr_stats_context *context)
+{
+	uint64_t sum = 0;
+	size_t i;
+
+	if (figure->get_total)
+		return figure->get_total(snapshot);
+	for (i = 0; i < snapshot->n_disks; ++i)
+		sum += figure->get(&snapshot->disks[i], context);
+	return sum;
+}

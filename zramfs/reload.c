@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "reload.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* It is set last: most of what else is set can be only before it. */
+#define KEY_DISKSIZE "disksize"
+
+/* An absence is no wish: a random one was given. */
+#define KEY_UUID "uuid"
+
+/* Longest text of a value. */
+#define VALUE_MAX 256u
+
+/* Room for the names of all keys of a disk. */
+#define NAMES_MAX 256u
+
+/* One run, from the new configuration to what was done. */
+struct run {
+	struct zr_store *store;
+	struct zr_ctx *ctx;
+	const struct config *config; /* the new one */
+	struct naming done;
+	size_t n_added;
+	struct zr_disk **added; /* pinned */
+};
+
+int reload_init(struct reload *reload, const char *path, struct config *config)
+{
+	char directory[PATH_MAX];
+	bool relative;
+
+	*reload = (struct reload){ .config = config, .started = config->daemon };
+	if (!path)
+		return 0;
+
+	relative = path[0] != '/';
+	if (relative && !getcwd(directory, sizeof(directory)))
+		return -errno;
+	if (asprintf(&reload->path, "%s%s%s", relative ? directory : "", relative ? "/" : "",
+		     path) < 0) {
+		reload->path = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void reload_deinit(struct reload *reload)
+{
+	free(reload->path);
+	config_free(reload->config);
+	*reload = (struct reload){ 0 };
+}
+
+/* disks that are new */
+
+static void added_deinit(struct run *run, bool remove)
+{
+	size_t i;
+
+	for (i = 0; i < run->n_added; ++i) {
+		if (remove)
+			zr_store_remove(run->store, run->added[i]);
+		zr_disk_unpin(run->store, run->added[i]);
+	}
+	free(run->added);
+}
+
+static bool disk_exists(struct zr_store *store, const char *name)
+{
+	struct zr_disk *disk = zr_store_find(store, name);
+
+	zr_disk_unpin(store, disk);
+	return disk != NULL;
+}
+
+/* All of them or, after an error, none. */
+static int disks_add(struct run *run)
+{
+	const struct config *config = run->config;
+	size_t i;
+	int r = 0;
+
+	run->added = calloc(config->n_disks + 1, sizeof(struct zr_disk *));
+	if (!run->added)
+		return -ENOMEM;
+
+	for (i = 0; r == 0 && i < config->n_disks; ++i) {
+		const struct zr_disk_spec *spec = &config->disks[i].spec;
+
+		if (disk_exists(run->store, spec->attrs.name))
+			continue;
+		r = zr_store_add(run->store, run->ctx, spec, &run->added[run->n_added]);
+		if (r == 0)
+			++run->n_added;
+		else
+			log_line("disk %s: cannot make it: %s", spec->attrs.name, strerror(-r));
+	}
+	if (r < 0)
+		added_deinit(run, true);
+	return r;
+}
+
+static bool is_added(const struct run *run, const struct zr_disk *disk)
+{
+	size_t i;
+
+	for (i = 0; i < run->n_added; ++i)
+		if (run->added[i] == disk)
+			return true;
+
+	return false;
+}
+
+/* disks that are there */
+
+/* Is the text that the configuration has another one than the disk's? */
+static bool differs(const struct zr_attr *attr, const struct config_disk *wanted,
+		    struct zr_disk *disk, char text[VALUE_MAX])
+{
+	struct zr_disk_spec there;
+	char before[VALUE_MAX];
+
+	zr_attr_spec_of(disk, &there);
+	attr->print(&wanted->spec, text, VALUE_MAX);
+	attr->print(&there, before, sizeof(before));
+	if (strcmp(attr->name, KEY_DISKSIZE) == 0 && !wanted->sized)
+		return false;
+	if (strcmp(attr->name, KEY_UUID) == 0 && text[0] == '\0')
+		return false;
+	return strcmp(text, before) != 0;
+}
+
+static void attr_apply(struct run *run, const struct zr_attr *attr, struct zr_disk *disk,
+		       const char *name, const char *text)
+{
+	const struct zr_attr_target target = { .store = run->store,
+					       .disk = disk,
+					       .ctx = run->ctx,
+					       .defaults = &run->config->defaults.attrs };
+	int r;
+
+	r = attr->apply(&target, text);
+	if (r == 0)
+		naming_add(&run->done, 0, "%s of %s", attr->name, name);
+	else if (r != -ESTALE)
+		log_line("disk %s: %s = %s: %s; as it was", name, attr->name, text, strerror(-r));
+}
+
+static bool may_change(const struct zr_attr *attr, const struct zr_disk *disk)
+{
+	if (attr->when == ZR_WHEN_EMPTY)
+		return zr_disk_size(disk) == 0;
+	return attr->when == ZR_WHEN_ALWAYS;
+}
+
+/* The rows but disksize, or that alone. */
+static void rows_apply(struct run *run, const struct config_disk *wanted, struct zr_disk *disk,
+		       bool disksize, char refused[NAMES_MAX])
+{
+	const char *name = wanted->spec.attrs.name;
+	const struct zr_attr *attr;
+	char text[VALUE_MAX];
+	unsigned int i;
+
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
+		const size_t n = strlen(refused);
+
+		if (!attr->parse || (strcmp(attr->name, KEY_DISKSIZE) == 0) != disksize ||
+		    !differs(attr, wanted, disk, text))
+			continue;
+
+		if (may_change(attr, disk))
+			attr_apply(run, attr, disk, name, text);
+		else
+			snprintf(refused + n, NAMES_MAX - n, "%s%s", n > 0 ? ", " : "", attr->name);
+	}
+}
+
+static void disk_change(struct run *run, const struct config_disk *wanted)
+{
+	struct zr_disk *disk = zr_store_find(run->store, wanted->spec.attrs.name);
+	char refused[NAMES_MAX] = "";
+
+	if (disk && !is_added(run, disk)) {
+		rows_apply(run, wanted, disk, false, refused);
+		rows_apply(run, wanted, disk, true, refused);
+		if (refused[0])
+			log_line("disk %s: %s: cannot change while the disk has a size; as before",
+				 wanted->spec.attrs.name, refused);
+	}
+	zr_disk_unpin(run->store, disk);
+}
+
+/* the daemon */
+
+static void daemon_change(struct run *run, const struct zr_daemon_spec *started)
+{
+	const struct zr_attr_target target = { .store = run->store, .ctx = run->ctx };
+	char text[VALUE_MAX], before[VALUE_MAX];
+	const struct zr_attr *attr;
+	unsigned int i;
+	int r;
+
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
+		if (!attr->parse_daemon)
+			continue;
+
+		attr->print_daemon(&run->config->daemon, text, sizeof(text));
+		if (attr->when == ZR_WHEN_ALWAYS) {
+			r = attr->show(&target, before, sizeof(before));
+			before[r > 0 ? r - 1 : 0] = '\0';
+		} else {
+			attr->print_daemon(started, before, sizeof(before));
+		}
+		if (strcmp(text, before) == 0)
+			continue;
+
+		if (attr->when != ZR_WHEN_ALWAYS) {
+			log_line("%s: changes when the daemon starts; as before", attr->name);
+			continue;
+		}
+		r = attr->apply(&target, text);
+		if (r == 0)
+			naming_add(&run->done, 0, "%s of all disks", attr->name);
+		else
+			log_line("%s = %s: %s; as it was", attr->name, text, strerror(-r));
+	}
+}
+
+/* saying it */
+
+static void say_warnings(const struct reload *reload, const struct config *config)
+{
+	size_t i;
+
+	for (i = 0; i < config->warnings.n_lines; ++i)
+		if (!warnings_have(&reload->config->warnings, config->warnings.lines[i]))
+			log_line("%s: %s", reload->path, config->warnings.lines[i]);
+}
+
+static void say_naming(struct naming *naming, const char *intro)
+{
+	struct warnings lines = { 0 };
+
+	if (naming_warn(naming, &lines, intro) == 0 && lines.n_lines > 0)
+		log_line("%s", lines.lines[0]);
+	warnings_deinit(&lines);
+}
+
+static void say_gone(const struct reload *reload, const struct run *run)
+{
+	struct naming gone = { 0 };
+	size_t i;
+
+	for (i = 0; i < reload->config->n_disks; ++i) {
+		const char *name = reload->config->disks[i].spec.attrs.name;
+
+		if (!config_find(run->config, name) && disk_exists(run->store, name))
+			naming_add(&gone, 0, "%s", name);
+	}
+	say_naming(&gone, "disks no longer in the configuration stay as they are");
+}
+
+static void say_done(struct run *run)
+{
+	struct zr_attrs attrs;
+	size_t i;
+
+	for (i = 0; i < run->n_added; ++i) {
+		zr_disk_attrs(run->added[i], &attrs);
+		naming_add(&run->done, 0, "disk %s is new", attrs.name);
+	}
+	if (run->done.n == 0)
+		naming_add(&run->done, 0, "nothing changed");
+	say_naming(&run->done, "configuration read again");
+}
+
+/* the whole */
+
+static struct config *config_again(const struct reload *reload)
+{
+	const struct zr_disk_spec *before = &reload->config->defaults;
+	char message[CONFIG_MESSAGE_MAX];
+	struct config *config = NULL;
+
+	if (config_load(&config, reload->path, before->ram_bytes, before->attrs.uid,
+			before->attrs.gid, message, sizeof(message)) < 0)
+		log_line("%s", message);
+	return config;
+}
+
+static void config_take(struct reload *reload, struct run *run, struct fs *fs)
+{
+	size_t i;
+
+	daemon_change(run, &reload->started);
+	for (i = 0; i < run->config->n_disks; ++i)
+		disk_change(run, &run->config->disks[i]);
+	fs_set_defaults(fs, &run->config->defaults);
+	if (run->n_added > 0)
+		fs_directory_changed(fs);
+
+	say_warnings(reload, run->config);
+	say_gone(reload, run);
+	say_done(run);
+}
+
+void reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
+{
+	ZR_CLEANUP(config_freep) struct config *config = NULL;
+	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
+	struct run run = { .store = store };
+	int r;
+
+	if (!reload->path) {
+		log_line("no configuration was named with -c: nothing to read again");
+		return;
+	}
+	config = config_again(reload);
+	if (!config) {
+		log_line("configuration not read again: nothing changed");
+		return;
+	}
+
+	r = zr_ctx_new(&ctx);
+	run.ctx = ctx;
+	run.config = config;
+	if (r == 0)
+		r = disks_add(&run);
+	if (r < 0) {
+		log_line("configuration not read again: %s; nothing changed", strerror(-r));
+		return;
+	}
+
+	config_take(reload, &run, fs);
+	added_deinit(&run, false);
+	config_free(reload->config);
+	reload->config = ZR_STEAL(config);
+}
