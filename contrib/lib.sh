@@ -5,11 +5,11 @@
 
 # Debian's names, and Ubuntu's. To build:
 PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 liblz4-dev
-                liblzo2-dev libzstd-dev libinih-dev)
+                liblzo2-dev libzstd-dev libinih-dev libsmartcols-dev libjson-c-dev)
 # To run what the README shows:
 PACKAGES_RUN=(mount util-linux e2fsprogs python3)
 # To test:
-PACKAGES_CHECK=(git python3-pytest xfsprogs btrfs-progs prometheus mandoc)
+PACKAGES_CHECK=(git python3-pytest xfsprogs btrfs-progs prometheus bash-completion mandoc)
 # To test all:
 PACKAGES_CHECK_ALL=(clang clang-format cppcheck libclang-rt-dev)
 

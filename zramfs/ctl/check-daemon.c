@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * The daemon: the process that serves a mount, and what its disks may take
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#include "base.h"
+#include "check.h"
+#include "human.h"
+#include "say.h"
+#include "serving.h"
+#include "view.h"
+
+/* Programs with this are not killed when memory is short, or after all others. */
+#define OOM_SCORE_SAFE (-900)
+
+/* Is a disk of this mount swapped to? */
+static bool is_swapped_to(const struct check *check, const struct mount *mount)
+{
+	size_t i;
+
+	for (i = 0; i < check->n_loops; ++i) {
+		if (loop_mount(&check->loops[i], mount, 1) &&
+		    check_area(check, &check->loops[i]) != NULL)
+			return true;
+	}
+	return false;
+}
+
+static void check_locked(struct report *report, const struct serving *serving)
+{
+	char locked[HUMAN_MAX], limit[HUMAN_MAX];
+
+	if (serving->locked_bytes < 0)
+		return;
+	if (serving->locked_bytes > 0)
+		report_finding(report, REPORT_OK, "locked memory", NULL, "%s",
+			       human_size(locked, (uint64_t)serving->locked_bytes));
+	else if (!serving->is_roots && serving->lock_limit >= 0 && serving->lock_limit < INT64_MAX)
+		report_finding(report, REPORT_WARN, "locked memory", NULL,
+			       "none, and its limit is %s: it can be swapped out itself, so it "
+			       "should not be the only swap",
+			       human_size(limit, (uint64_t)serving->lock_limit));
+	else
+		report_finding(report, REPORT_WARN, "locked memory", NULL,
+			       "none: it can be swapped out itself, so it should not be the only "
+			       "swap");
+}
+
+static void check_swapped(struct report *report, const struct serving *serving, bool swapped_to)
+{
+	char bytes[HUMAN_MAX];
+
+	if (serving->swapped_bytes > 0)
+		report_finding(report, swapped_to ? REPORT_BAD : REPORT_WARN, "swapped out",
+			       swapped_to ? "another swap of a higher priority, or "
+					    "zramfsctl detach of this one"
+					  : NULL,
+			       "%s of it%s", human_size(bytes, (uint64_t)serving->swapped_bytes),
+			       swapped_to ? ", perhaps to its own disk, which it then waits for"
+					  : ": slow when it is needed");
+}
+
+static void check_oom(struct report *report, const struct serving *serving)
+{
+	ZR_CLEANUP(zr_freep) char *remedy = NULL;
+
+	if (serving->oom_score_adj == INT64_MIN)
+		return;
+	if (serving->oom_score_adj <= OOM_SCORE_SAFE) {
+		report_finding(report, REPORT_OK, "oom_score_adj", NULL, "%" PRId64,
+			       serving->oom_score_adj);
+		return;
+	}
+	remedy = say_text("echo -1000 >/proc/%d/oom_score_adj, as root", (int)serving->pid);
+	report_finding(report, REPORT_WARN, "oom_score_adj", remedy,
+		       "%" PRId64 ": the kernel may kill it when memory is short, and its disks "
+		       "end with it",
+		       serving->oom_score_adj);
+}
+
+/* The most that the disks may come to take; VIEW_UNKNOWN if that is not known. */
+static uint64_t most_of(const struct view *view)
+{
+	uint64_t most_bytes = 0;
+	size_t i;
+
+	for (i = 0; i < view->n_disks; ++i) {
+		const struct view_disk *disk = &view->disks[i];
+		uint64_t bytes = disk->disksize;
+
+		if (bytes == VIEW_UNKNOWN)
+			return VIEW_UNKNOWN;
+		if (disk->mem_limit != VIEW_UNKNOWN && disk->mem_limit > 0)
+			bytes = zr_min(bytes, disk->mem_limit);
+		/* What would not fit is too much already. */
+		most_bytes = zr_min(most_bytes + bytes, UINT64_MAX / 2);
+	}
+	if (view->total.mem_limit != VIEW_UNKNOWN && view->total.mem_limit > 0)
+		most_bytes = zr_min(most_bytes, view->total.mem_limit);
+	return most_bytes;
+}
+
+static void check_ram(struct report *report, uint64_t most_bytes)
+{
+	char most[HUMAN_MAX], ram[HUMAN_MAX];
+	uint64_t ram_bytes;
+	struct sysinfo info;
+
+	if (sysinfo(&info) < 0)
+		return;
+	ram_bytes = (uint64_t)info.totalram * info.mem_unit;
+	human_size(most, most_bytes);
+	human_size(ram, ram_bytes);
+	if (most_bytes <= ram_bytes)
+		report_finding(report, REPORT_OK, "mem_limit", NULL, "%s at most, of %s of RAM",
+			       most, ram);
+	else
+		report_finding(
+			report, REPORT_WARN, "mem_limit",
+			"zramfsctl set DISK mem_limit=50%, for each or for zramfs as a whole",
+			"the disks may take %s, if it compresses badly, and there are %s of "
+			"RAM",
+			most, ram);
+}
+
+static void check_cgroup(struct report *report, const struct serving *serving, uint64_t most_bytes)
+{
+	char limit[HUMAN_MAX], most[HUMAN_MAX];
+
+	if (serving->cgroup_limit == INT64_MAX)
+		return;
+	human_size(limit, (uint64_t)serving->cgroup_limit);
+	if (most_bytes == VIEW_UNKNOWN || most_bytes < (uint64_t)serving->cgroup_limit)
+		report_finding(report, REPORT_OK, "memory cgroup", NULL, "%s at most", limit);
+	else
+		report_finding(report, REPORT_BAD, "memory cgroup",
+			       "raise the limit above what the disks may take (a service: "
+			       "MemoryMax=), or set mem_limit below it",
+			       "%s at most, and the disks may take %s: at the limit the daemon is "
+			       "killed or stands still",
+			       limit, human_size(most, most_bytes));
+}
+
+static void check_process(struct check *check, const struct mount *mount,
+			  const struct serving *serving, uint64_t most_bytes)
+{
+	struct report *report = &check->report;
+
+	report_finding(report, REPORT_OK, "process", NULL, "%d", (int)serving->pid);
+	check_locked(report, serving);
+	check_swapped(report, serving, is_swapped_to(check, mount));
+	check_oom(report, serving);
+	check_cgroup(report, serving, most_bytes);
+}
+
+static void say_silent(struct report *report, const struct mount *mount, int error, const char *why)
+{
+	ZR_CLEANUP(zr_freep) char *remedy = NULL;
+
+	switch (error) {
+	case -ENOTCONN:
+	case -ECONNABORTED:
+		remedy = say_text("umount -l %s, or fusermount3 -uz as a user", mount->path);
+		report_finding(report, REPORT_BAD, "answer", remedy,
+			       "none: its daemon is dead, and its disks are gone");
+		break;
+	case -ETIMEDOUT:
+		report_finding(report, REPORT_BAD, "answer", NULL, "none in time: it hangs");
+		break;
+	case -EACCES:
+	case -EPERM:
+		report_finding(report, REPORT_OK, "answer", NULL,
+			       "not visible to you: a mount of another user");
+		break;
+	default:
+		report_finding(report, REPORT_WARN, "answer", NULL, "%s", why);
+	}
+}
+
+void check_daemon(struct check *check, const struct mount *mount)
+{
+	struct serving found[SERVING_MAX];
+	uint64_t most_bytes = VIEW_UNKNOWN;
+	char why[VIEW_WHY_MAX];
+	struct view view;
+	size_t n_found, i;
+	int r;
+
+	report_heading(&check->report, "daemon of %s", mount->path);
+	r = view_read(mount->path, &view, why);
+	if (r == 0) {
+		most_bytes = most_of(&view);
+		view_clear(&view);
+	}
+
+	n_found = serving_find(mount, found);
+	for (i = 0; i < n_found; ++i)
+		check_process(check, mount, &found[i], most_bytes);
+	if (n_found == 0)
+		report_finding(&check->report, REPORT_OK, "process", NULL, "not visible to you");
+	if (r < 0)
+		say_silent(&check->report, mount, r, why);
+	else if (most_bytes != VIEW_UNKNOWN)
+		check_ram(&check->report, most_bytes);
+}

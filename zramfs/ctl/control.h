@@ -1,0 +1,27 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Control: the files below .control/
+ *
+ * Ownership: text that is read is the caller's to free.
+ * Locking:   none.
+ * Errors:    -errno, after one line that names the disk, the attribute, the value and what is
+ *            allowed; -ENOENT, too, where the daemon is older than this program.
+ * Cost:      a request to the daemon; writing an attribute that is ZR_ATTR_LONG may take long.
+ */
+
+#include "attr.h"
+#include "name.h"
+
+/* Without its last newline. */
+int control_read(const struct name *name, const struct zr_attr *attr, char **textp);
+
+int control_write(const struct name *name, const struct zr_attr *attr, const char *text);
+
+/* hot_add, hot_remove: @line into a file of .control itself. Nothing is said. */
+int control_write_line(const char *mount, const char *file, const char *line);
+
+/* Whether the disk has a size. Return: 1, 0 or -errno. */
+int control_has_size(const struct name *name);

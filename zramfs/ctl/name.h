@@ -1,0 +1,43 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Name: what a person may call a disk
+ *
+ *   swap0          if one mount alone has a disk of that name
+ *   /mnt/z/swap0   the path of its file
+ *   /dev/loop0     a loop device on it
+ *   zramfs         the daemon, if there is one mount alone
+ *   /mnt/z         the daemon of that mount
+ *
+ * Ownership: the caller's, until name_free().
+ * Locking:   none.
+ * Errors:    what is wrong is said (say.h), with what could be meant.
+ * Cost:      mountinfo; a name that is no path is asked for in each mount (ask.h).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct name {
+	char *mount; /* path of the mount point */
+	char *disk;  /* name of the disk; NULL: the daemon is meant */
+	char *path;  /* of the disk's file, or of the mount point */
+};
+
+/* A disk that is there. Return: 0, or -errno after saying what is wrong. */
+int name_find(const char *text, struct name *namep);
+
+/* The same, and the daemon too. */
+int name_find_any(const char *text, struct name *namep);
+
+/* Of a disk that is to be made: NAME or MOUNT/NAME. @mount, which may be NULL, is where if the text
+ * does not say; @text may be NULL, and then the disk is left NULL. */
+int name_new(const char *text, const char *mount, struct name *namep);
+
+/* Is this disk of this mount, or with NULL any disk of it, among them? Without names all are. */
+bool names_want(const struct name *names, size_t n_names, const char *mount, const char *disk);
+
+/* Frees what is in it and clears it. */
+void name_free(struct name *name);

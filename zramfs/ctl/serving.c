@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "serving.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "sysfile.h"
+
+#define COMM     "zramfs"
+#define CGROUP   "/sys/fs/cgroup"
+#define ARGS_MAX 8192u
+
+/* whose */
+
+enum answer { YES, NO, UNKNOWN };
+
+/* What the descriptor's line says: the device number of the mount. */
+static enum answer descriptor_serves(pid_t pid, const char *fd, dev_t device)
+{
+	char path[64], target[32], line[128];
+	enum answer answer = UNKNOWN;
+	unsigned int connection;
+	ssize_t n;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%.16s", (int)pid, fd);
+	n = readlink(path, target, sizeof(target));
+	if (n != 9 || memcmp(target, "/dev/fuse", 9) != 0)
+		return UNKNOWN;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.16s", (int)pid, fd);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "fuse_connection: %u", &connection) == 1)
+			answer = connection == minor(device) && major(device) == 0 ? YES : NO;
+	}
+	if (file)
+		fclose(file);
+	return answer;
+}
+
+static enum answer descriptors_serve(pid_t pid, dev_t device)
+{
+	enum answer answer = UNKNOWN;
+	struct dirent *entry;
+	char path[64];
+	DIR *fds;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	fds = opendir(path);
+	while (fds && answer != YES && (entry = readdir(fds)) != NULL) {
+		const enum answer one = descriptor_serves(pid, entry->d_name, device);
+
+		answer = one == UNKNOWN ? answer : one;
+	}
+	if (fds)
+		closedir(fds);
+	return answer;
+}
+
+/* As the end of a path, where it is a relative one. */
+static bool argument_is(const char *argument, const char *path)
+{
+	const size_t n = strlen(argument), n_path = strlen(path);
+
+	if (*argument == '/' || *argument == 0)
+		return strcmp(argument, path) == 0;
+	return n < n_path && strcmp(path + n_path - n, argument) == 0 &&
+	       path[n_path - n - 1] == '/';
+}
+
+static bool arguments_name(pid_t pid, const char *path)
+{
+	char arguments[ARGS_MAX];
+	int n, at;
+
+	n = sysfile_read(arguments, sizeof(arguments), "/proc/%d/cmdline", (int)pid);
+	/* The first is the program. */
+	for (at = n > 0 ? (int)strlen(arguments) + 1 : 0; at < n;
+	     at += (int)strlen(arguments + at) + 1) {
+		if (argument_is(arguments + at, path))
+			return true;
+	}
+	return false;
+}
+
+static bool serves(pid_t pid, const struct mount *mount)
+{
+	char comm[32];
+	enum answer answer;
+
+	if (sysfile_read(comm, sizeof(comm), "/proc/%d/comm", (int)pid) <= 0 ||
+	    strcmp(comm, COMM) != 0)
+		return false;
+	answer = descriptors_serve(pid, mount->device);
+	return answer == UNKNOWN ? arguments_name(pid, mount->path) : answer == YES;
+}
+
+/* figures */
+
+static void status_read(struct serving *serving)
+{
+	char path[64], line[256];
+	unsigned int uid;
+	int64_t kib;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)serving->pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "VmLck: %" SCNd64, &kib) == 1)
+			serving->locked_bytes = kib * 1024;
+		else if (sscanf(line, "VmSwap: %" SCNd64, &kib) == 1)
+			serving->swapped_bytes = kib * 1024;
+		else if (sscanf(line, "Uid: %*u %u", &uid) == 1)
+			serving->is_roots = uid == 0;
+	}
+	if (file)
+		fclose(file);
+}
+
+static void limits_read(struct serving *serving)
+{
+	char path[64], line[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/limits", (int)serving->pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (strncmp(line, "Max locked memory", 17) != 0)
+			continue;
+		if (sscanf(line + 17, "%" SCNd64, &serving->lock_limit) != 1)
+			serving->lock_limit = INT64_MAX; /* "unlimited" */
+	}
+	if (file)
+		fclose(file);
+}
+
+/* @version 1 or 2. Without a limit the first says nearly 2^63, the second "max". */
+static void cgroup_look(struct serving *serving, int version, char *group)
+{
+	const char *root = version == 1 ? CGROUP "/memory" : CGROUP;
+	const char *file = version == 1 ? "memory.limit_in_bytes" : "memory.max";
+	int64_t limit;
+	char *slash;
+
+	for (slash = group + strlen(group); slash; slash = strrchr(group, '/')) {
+		*slash = 0;
+		if (sysfile_number(&limit, "%s%s/%s", root, group, file) == 0 &&
+		    limit < INT64_MAX / 2 && limit < serving->cgroup_limit)
+			serving->cgroup_limit = limit;
+	}
+}
+
+static void cgroups_read(struct serving *serving)
+{
+	char path[64], line[PATH_MAX];
+	char *group;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)serving->pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
+		group = strchr(line, '/');
+		if (!group)
+			continue;
+		if (strncmp(line, "0::", 3) == 0)
+			cgroup_look(serving, 2, group);
+		else if (strstr(line, ":memory:"))
+			cgroup_look(serving, 1, group);
+	}
+	if (file)
+		fclose(file);
+}
+
+static void serving_read(struct serving *serving, pid_t pid)
+{
+	*serving = (struct serving){ .pid = pid,
+				     .locked_bytes = -1,
+				     .swapped_bytes = -1,
+				     .lock_limit = -1,
+				     .oom_score_adj = INT64_MIN,
+				     .cgroup_limit = INT64_MAX };
+	status_read(serving);
+	limits_read(serving);
+	cgroups_read(serving);
+	(void)sysfile_number(&serving->oom_score_adj, "/proc/%d/oom_score_adj", (int)pid);
+}
+
+size_t serving_find(const struct mount *mount, struct serving found[SERVING_MAX])
+{
+	struct dirent *entry;
+	size_t n = 0;
+	DIR *proc;
+
+	proc = opendir("/proc");
+	while (proc && n < SERVING_MAX && (entry = readdir(proc)) != NULL) {
+		if (isdigit((unsigned char)entry->d_name[0]) && serves(atoi(entry->d_name), mount))
+			serving_read(&found[n++], atoi(entry->d_name));
+	}
+	if (proc)
+		closedir(proc);
+	return n;
+}

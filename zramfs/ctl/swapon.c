@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * zramfsctl swapon: swap to a disk
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include "base.h"
+#include "control.h"
+#include "loop-change.h"
+#include "say.h"
+#include "verb.h"
+
+#define PRIORITY_MAX SWAP_FLAG_PRIO_MASK
+
+/* The kernel's, which the C library's header lacks. */
+#define FLAG_DISCARD_PAGES 0x40000
+
+#define SIGNATURE       "SWAPSPACE2"
+#define SIGNATURE_BYTES 10
+
+enum {
+	OPTION_PRIORITY = 256,
+};
+
+static const struct option options[] = {
+	{ "priority", required_argument, NULL, OPTION_PRIORITY },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* -1: the kernel chooses. */
+static int priority_parse(const char *text, int *priorityp)
+{
+	char *end;
+	long priority;
+
+	errno = 0;
+	priority = strtol(text, &end, 10);
+	if (errno || end == text || *end || priority < -1 || priority > PRIORITY_MAX)
+		return -EINVAL;
+	*priorityp = (int)priority;
+	return 0;
+}
+
+/* What the disk says. */
+static int priority_read(const struct name *name, int *priorityp)
+{
+	ZR_CLEANUP(zr_freep) char *text = NULL;
+	int r;
+
+	r = control_read(name, zr_attr_find("swap_priority"), &text);
+	if (r < 0)
+		return r;
+	r = priority_parse(text, priorityp);
+	if (r < 0)
+		say_error("%s: swap_priority is \"%s\"; -1 to %d is a priority", name->disk, text,
+			  PRIORITY_MAX);
+	return r;
+}
+
+/* At the end of the first page, for the system's size of page. */
+static int header_check(const struct name *name)
+{
+	char signature[SIGNATURE_BYTES];
+	ssize_t n;
+	int fd;
+
+	fd = open(name->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		say_error("%s: %s", name->path, strerror(errno));
+		return -errno;
+	}
+	n = pread(fd, signature, sizeof(signature), sysconf(_SC_PAGESIZE) - SIGNATURE_BYTES);
+	close(fd);
+	if (n == SIGNATURE_BYTES && memcmp(signature, SIGNATURE, SIGNATURE_BYTES) == 0)
+		return 0;
+	say_error("%s: no swap area: it is one when made with format=swap, or after mkswap %s",
+		  name->disk, name->path);
+	return -EINVAL;
+}
+
+static bool is_usable(const struct loop_user *loop)
+{
+	return loop->top == LOOP_TOP_NONE && !loop->read_only && !loop->is_cut && !loop->detaching;
+}
+
+static const char *why_unusable(const struct loop_user *loop)
+{
+	switch (loop->top) {
+	case LOOP_TOP_MOUNT:
+		return "mounted on ";
+	case LOOP_TOP_HOLDER:
+		return "used by ";
+	case LOOP_TOP_PARTITION:
+		return "partitioned: ";
+	default:
+		return loop->read_only   ? "attached for reading alone"
+		       : loop->detaching ? "to be detached when its last user closes it"
+					 : "attached to a part of it";
+	}
+}
+
+/* The first of the devices that will do. Return: 1, 0 if it is attached to none, or -errno. */
+static int device_choose(const struct name *name, const struct loop_user *loops, size_t n_loops,
+			 char device[LOOP_DEVICE_MAX])
+{
+	size_t i;
+
+	for (i = 0; i < n_loops; ++i) {
+		if (loops[i].top == LOOP_TOP_SWAP) {
+			say_error("%s: already on, by %s", name->disk, loops[i].top_device);
+			return -EBUSY;
+		}
+	}
+	for (i = 0; i < n_loops; ++i) {
+		if (!is_usable(&loops[i]))
+			continue;
+		if (!loops[i].direct_io)
+			say_error("%s: attached without direct I/O, every page is kept twice; "
+				  "losetup --direct-io=on %s",
+				  loops[i].device, loops[i].device);
+		memcpy(device, loops[i].device, sizeof(loops[i].device));
+		return 1;
+	}
+	if (n_loops == 0)
+		return 0;
+	say_error("%s: %s is %s%s", name->disk, loops[0].device, why_unusable(&loops[0]),
+		  loops[0].on_top ? loops[0].on_top : "");
+	return -EBUSY;
+}
+
+static int swap_begin(const char *device, int priority)
+{
+	int flags = SWAP_FLAG_DISCARD | FLAG_DISCARD_PAGES, r;
+
+	if (priority >= 0)
+		flags |= SWAP_FLAG_PREFER | priority;
+	if (swapon(device, flags) == 0)
+		return 0;
+
+	r = -errno;
+	if (r == -EPERM)
+		say_error("%s: %s; swapping on is for root", device, strerror(-r));
+	else if (r == -EINVAL)
+		say_error("%s: the kernel refuses its header: made for another size of disk or of "
+			  "pages? mkswap %s makes a new one",
+			  device, device);
+	else
+		say_error("%s: cannot swap to it: %s", device, strerror(-r));
+	return r;
+}
+
+static void attached_undo(const char *device)
+{
+	struct loop_user loop;
+
+	if (loop_read(device, &loop) < 0)
+		return;
+	(void)loop_detach(&loop);
+	loop_clear(&loop);
+}
+
+/* The disk's lock is held. */
+static int swap_to(const struct name *name, int priority)
+{
+	const struct loop_wish wish = { 0 };
+	struct loop_user *loops = NULL;
+	char device[LOOP_DEVICE_MAX];
+	size_t n_loops = 0;
+	bool is_ours;
+	int r;
+
+	r = loops_read_on(name->path, &loops, &n_loops);
+	if (r < 0) {
+		say_error("cannot read which loop devices there are: %s", strerror(-r));
+		return r;
+	}
+	r = device_choose(name, loops, n_loops, device);
+	loops_free(loops, n_loops);
+	if (r < 0)
+		return r;
+	is_ours = r == 0;
+	if (is_ours)
+		r = header_check(name) < 0 ? -EINVAL : loop_attach(name, &wish, device);
+	else
+		r = header_check(name);
+	if (r < 0)
+		return r;
+
+	r = swap_begin(device, priority);
+	if (r < 0) {
+		if (is_ours)
+			attached_undo(device);
+		return r;
+	}
+	puts(device);
+	return 0;
+}
+
+/* @text: the priority as it was typed, or NULL. */
+static int swapon_name(const struct name *name, const char *text)
+{
+	int lock, priority = -1, r;
+
+	r = text ? priority_parse(text, &priority) : priority_read(name, &priority);
+	if (r < 0)
+		return VERB_FAILED;
+	lock = loop_lock(name->path);
+	if (lock < 0) {
+		say_error("%s: %s", name->path, strerror(-lock));
+		return VERB_FAILED;
+	}
+	r = swap_to(name, priority);
+	close(lock);
+	return r < 0 ? VERB_FAILED : say_end(VERB_DONE);
+}
+
+static int swapon_run(int argc, char **argv)
+{
+	const char *text = NULL;
+	struct name name;
+	int option, priority, status;
+
+	while ((option = verb_option(&verb_swapon, argc, argv)) >= 0) {
+		if (option != OPTION_PRIORITY)
+			return VERB_MISUSED;
+		text = optarg;
+	}
+	if (optind + 1 != argc)
+		return verb_misused(&verb_swapon, "one disk is needed");
+	if (text && priority_parse(text, &priority) < 0)
+		return verb_misused(&verb_swapon,
+				    "--priority=%s: -1 (the kernel chooses) to %d is a priority",
+				    text, PRIORITY_MAX);
+
+	if (name_find(argv[optind], &name) < 0)
+		return VERB_FAILED;
+	status = swapon_name(&name, text);
+	name_free(&name);
+	return status;
+}
+
+const struct verb verb_swapon = {
+	.name = "swapon",
+	.arguments = "[--priority=N] DISK",
+	.help = "swap to a disk, attached first if it is not, and print its device",
+	.text = "Pages that are freed are discarded, so that their memory comes back.\n"
+		"\n"
+		"      --priority=N  -1 (the kernel chooses) to 32767; without it the disk's\n"
+		"                      swap_priority\n",
+	.short_options = "",
+	.options = options,
+	.run = swapon_run,
+};
