@@ -27,6 +27,7 @@ struct run {
 	struct zr_store *store;
 	struct zr_ctx *ctx;
 	const struct config *config; /* the new one */
+	const struct config *before;
 	struct naming done;
 	size_t n_added;
 	struct zr_disk **added; /* pinned */
@@ -121,21 +122,39 @@ static bool is_added(const struct run *run, const struct zr_disk *disk)
 
 /* disks that are there */
 
-/* Is the text that the configuration has another one than the disk's? */
-static bool differs(const struct zr_attr *attr, const struct config_disk *wanted,
-		    struct zr_disk *disk, char text[VALUE_MAX])
+static bool is_text(const struct zr_attr *attr, const struct zr_disk_spec *spec, const char *text)
+{
+	char other[VALUE_MAX];
+
+	attr->print(spec, other, sizeof(other));
+	return strcmp(other, text) == 0;
+}
+
+/* Does the configuration leave it at its default, and did so before? Then what somebody has set by
+ * hand stays. */
+static bool is_unsaid(const struct run *run, const struct zr_attr *attr, const char *name,
+		      const char *text)
+{
+	const struct config_disk *before = config_find(run->before, name);
+	struct zr_disk_spec unsaid;
+
+	zr_disk_spec_init(&unsaid, 0);
+	return is_text(attr, &unsaid, text) && (!before || is_text(attr, &before->spec, text));
+}
+
+/* Does the configuration say another text than the disk's? */
+static bool differs(const struct run *run, const struct zr_attr *attr,
+		    const struct config_disk *wanted, struct zr_disk *disk, char text[VALUE_MAX])
 {
 	struct zr_disk_spec there;
-	char before[VALUE_MAX];
 
 	zr_attr_spec_of(disk, &there);
 	attr->print(&wanted->spec, text, VALUE_MAX);
-	attr->print(&there, before, sizeof(before));
 	if (strcmp(attr->name, KEY_DISKSIZE) == 0 && !wanted->sized)
 		return false;
 	if (strcmp(attr->name, KEY_UUID) == 0 && text[0] == '\0')
 		return false;
-	return strcmp(text, before) != 0;
+	return !is_text(attr, &there, text) && !is_unsaid(run, attr, wanted->spec.attrs.name, text);
 }
 
 static void attr_apply(struct run *run, const struct zr_attr *attr, struct zr_disk *disk,
@@ -174,7 +193,7 @@ static void rows_apply(struct run *run, const struct config_disk *wanted, struct
 		const size_t n = strlen(refused);
 
 		if (!attr->parse || (strcmp(attr->name, KEY_DISKSIZE) == 0) != disksize ||
-		    !differs(attr, wanted, disk, text))
+		    !differs(run, attr, wanted, disk, text))
 			continue;
 
 		if (may_change(attr, disk))
@@ -317,7 +336,7 @@ void reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
 {
 	ZR_CLEANUP(config_freep) struct config *config = NULL;
 	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
-	struct run run = { .store = store };
+	struct run run = { .store = store, .before = reload->config };
 	int r;
 
 	if (!reload->path) {

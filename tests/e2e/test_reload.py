@@ -79,6 +79,25 @@ def test_what_may_change_changes(zramfs):
     assert mount.disk("a").read_bytes()[:MIB] == CONTENT
 
 
+def test_what_was_set_by_hand(zramfs):
+    """It stays where the file says nothing and said nothing; else the file has the last word."""
+    mount = zramfs("[a]\ndisksize = 8M\nmem_limit = 4M\n[b]\ndisksize = 8M\n")
+    for disk in ("a", "b"):
+        mount.set(disk, "mem_limit", "2M")
+        mount.set(disk, "swap_priority", "9")
+        os.chmod(mount.disk(disk), 0o640)
+    assert reload(mount) == [f"{DONE}mem_limit of a"]
+    assert mount.mm_stat("a").mem_limit == 4 * MIB
+    assert mount.mm_stat("b").mem_limit == 2 * MIB
+    for disk in ("a", "b"):
+        assert mount.get(disk, "swap_priority") == "9\n" and mode(mount, disk) == 0o640
+
+    assert reload(mount, "[a]\ndisksize = 8M\n[b]\ndisksize = 8M\nswap_priority = 3\n") == [
+        f"{DONE}mem_limit of a, swap_priority of b"]
+    assert mount.mm_stat("a").mem_limit == 0, "no longer said"
+    assert (mount.get("a", "swap_priority"), mount.get("b", "swap_priority")) == ("9\n", "3\n")
+
+
 def test_a_limit_holds_from_then_on(zramfs):
     mount = zramfs("[a]\ndisksize = 8M\n")
     reload(mount, "[a]\ndisksize = 8M\nmem_limit = 1M\n")
