@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -18,6 +19,8 @@
 /* Requests on a disk that the kernel may have under way: 12, its default, throttles a loop device.
  */
 #define MAX_BACKGROUND 1024u
+
+#define MMAP_THRESHOLD (64 << 10)
 
 /* Threads of each kind of job. A change may wait 200 ms for a RELEASE, or for another's claim. */
 #define THREADS_NAMES   4u
@@ -40,6 +43,10 @@ int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *de
 	    unsigned int n_threads)
 {
 	int r;
+
+	/* What statistics of many disks take goes back to the system when it is closed. Left to
+	 * itself the threshold rises with what was freed. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 
 	fs->store = store;
 	fs->uid = (uint32_t)geteuid();

@@ -10,6 +10,8 @@
 /* How long a RELEASE may be on its way: an UNLINK after a close() overtakes it 1 time in 3,000. */
 #define RELEASE_WAIT_NS 200000000
 
+#define VIRTUAL_BYTES_MIN 256u
+
 int handles_init(struct handles *handles, struct zr_store *store)
 {
 	pthread_condattr_t attr;
@@ -102,12 +104,23 @@ int handles_open_disk(struct handles *handles, struct zr_disk *disk, enum handle
 	return r;
 }
 
-int handles_open_virtual(struct handles *handles, const struct handle *wanted, uint64_t *fhp)
+/* What a virtual file costs while it is open: with a number, and what malloc() adds. */
+static uint64_t virtual_bytes(const struct handle *handle)
 {
+	return VIRTUAL_BYTES_MIN + handle->n_text + (handle->stream ? STREAM_ROOM : 0);
+}
+
+int handles_open_virtual(struct handles *handles, const struct handle *wanted, bool trusted,
+			 uint64_t *fhp)
+{
+	const uint64_t n_max = trusted ? HANDLES_VIRTUAL_MAX : HANDLES_VIRTUAL_MAX / 4;
+	const uint64_t n_bytes = virtual_bytes(wanted);
 	int r;
 
 	pthread_mutex_lock(&handles->lock);
-	r = handle_take(handles, wanted, fhp);
+	r = handles->virtual_bytes + n_bytes > n_max ? -ENFILE : handle_take(handles, wanted, fhp);
+	if (r == 0)
+		handles->virtual_bytes += n_bytes;
 	pthread_mutex_unlock(&handles->lock);
 	return r;
 }
@@ -119,6 +132,8 @@ void handles_close(struct handles *handles, uint64_t fh)
 	pthread_mutex_lock(&handles->lock);
 	closed = *handles_get(handles, fh);
 	*handles_get(handles, fh) = (struct handle){ 0 };
+	if (!closed.disk)
+		handles->virtual_bytes -= virtual_bytes(&closed);
 	if (closed.disk) {
 		--handles->disks[closed.disk->entry_no].n_open;
 		pthread_cond_broadcast(&handles->changed);

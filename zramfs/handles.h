@@ -34,6 +34,11 @@ struct handle {
 	struct stream *stream; /* of a virtual file that is read as it is made, or NULL */
 };
 
+/* What virtual files that are open may cost in all, in bytes: text is kept until they are closed.
+ * Of that, whoever neither mounted this nor is root may fill a quarter, so that nobody can take the
+ * memory of the daemon, nor all numbers, by opening what everybody may read. */
+#define HANDLES_VIRTUAL_MAX (UINT64_C(64) << 20)
+
 #define HANDLES_CHUNK  256u
 #define HANDLES_CHUNKS 4096u
 
@@ -44,6 +49,7 @@ struct handles {
 	/* protected by lock */
 	struct handle *chunks[HANDLES_CHUNKS];
 	uint64_t next;
+	uint64_t virtual_bytes; /* of virtual files that are open */
 	struct {
 		unsigned int n_open; /* handles on the disk with that entry number */
 		bool claimed;
@@ -64,8 +70,10 @@ enum handles_claimed {
 int handles_open_disk(struct handles *handles, struct zr_disk *disk, enum handles_claimed how,
 		      uint64_t *fhp);
 
-/* On success what @wanted, a virtual file's, has is the handle's. */
-int handles_open_virtual(struct handles *handles, const struct handle *wanted, uint64_t *fhp);
+/* On success what @wanted, a virtual file's, has is the handle's. @trusted: for root, or who
+ * mounted. Return: also -ENFILE past what they may cost. */
+int handles_open_virtual(struct handles *handles, const struct handle *wanted, bool trusted,
+			 uint64_t *fhp);
 void handles_close(struct handles *handles, uint64_t fh);
 struct handle *handles_get(struct handles *handles, uint64_t fh);
 

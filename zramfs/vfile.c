@@ -82,16 +82,13 @@ static unsigned int count_open(void *context, unsigned int entry_no)
 static int attr_render(struct fs *fs, struct op *op, struct handle *wanted)
 {
 	const struct zr_attr *attr = tree_attr(op->node);
-	ZR_CLEANUP(zr_freep) char *text = NULL;
+	char *text = (char *)thread_self.reply;
 	struct subject subject;
 	int r;
 
 	if (attr->stream)
 		return stream_new(&wanted->stream, attr);
 
-	text = malloc(ZR_ATTR_TEXT_MAX);
-	if (!text)
-		return -ENOMEM;
 	r = subject_init(&subject, fs, op);
 	if (r < 0)
 		return r;
@@ -100,10 +97,16 @@ static int attr_render(struct fs *fs, struct op *op, struct handle *wanted)
 	if (r < 0)
 		return r;
 
-	wanted->text = ZR_STEAL(text);
+	/* It is kept until the file is closed: no more of it than there is. */
 	wanted->n_text = (size_t)r;
+	wanted->text = malloc(wanted->n_text + 1);
+	if (!wanted->text)
+		return -ENOMEM;
+	memcpy(wanted->text, text, wanted->n_text);
 	return 0;
 }
+
+_Static_assert(ZR_ATTR_TEXT_MAX <= THREAD_REPLY_BYTES, "what is shown fits a reply");
 
 static int render(struct fs *fs, struct op *op, struct handle *wanted)
 {
@@ -125,6 +128,7 @@ static int render(struct fs *fs, struct op *op, struct handle *wanted)
 
 int vfile_open(struct fs *fs, struct op *op, uint64_t *fhp)
 {
+	const uint32_t uid = (uint32_t)fuse_req_ctx(op->req)->uid;
 	struct handle wanted = { .node = op->node };
 	int r;
 
@@ -132,7 +136,7 @@ int vfile_open(struct fs *fs, struct op *op, uint64_t *fhp)
 	if (r == 0 && (op->fi.flags & O_ACCMODE) != O_WRONLY)
 		r = render(fs, op, &wanted);
 	if (r == 0)
-		r = handles_open_virtual(&fs->handles, &wanted, fhp);
+		r = handles_open_virtual(&fs->handles, &wanted, uid == 0 || uid == fs->uid, fhp);
 	if (r < 0) {
 		free(wanted.text);
 		stream_free(wanted.stream);

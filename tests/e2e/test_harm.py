@@ -240,3 +240,49 @@ def test_a_session_that_the_kernel_or_libfuse_ends_is_an_error(refused, place, f
     for _ in range(20):
         line = refused(point, "-o", "max_read=4096")
         assert "ended before it was ready" in line and "read size" in line
+
+
+HOARD = """
+import errno, os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (4000, 4000))
+held = []
+try:
+    while len(held) < 3900:
+        held.append(os.open(sys.argv[1], os.O_RDONLY))
+except OSError as error:
+    print(errno.errorcode[error.errno], len(held), flush=True)
+else:
+    print("all", len(held), flush=True)
+sys.stdin.read()
+"""
+
+
+def resident(mount):
+    """Bytes of private memory of the daemon: not what the disks take."""
+    pid = mount.pids()[0]
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines()
+                if line.startswith("RssAnon:"))
+
+
+@pytest.mark.root
+@pytest.mark.needs("setpriv", "python3")
+def test_who_may_only_look_cannot_take_the_memory_or_the_handles(zramfs, user):
+    """Text is kept for as long as its file is open. The owner still gets in, and it comes back."""
+    mount = zramfs("".join(f"[d{i}]\ndisksize = 1M\n" for i in range(300)))
+    path = mount.point / ".metrics"
+    before, n_text = resident(mount), len(path.read_bytes())
+    hoarder = subprocess.Popen([*user.prefix(), "/usr/bin/python3", "-c", HOARD, str(path)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        outcome, n_held = hoarder.stdout.readline().split()
+        assert outcome == "ENFILE" and 1 <= int(n_held) <= (16 << 20) // n_text
+        assert resident(mount) - before < 40 << 20 or "asan" in str(BINARY)
+        assert len(path.read_bytes()) >= n_text  # to root
+        assert mount.get("d1", "disksize") == f"{MIB}\n"
+        mount.disk("d1").read_bytes()
+    finally:
+        hoarder.communicate("")
+    if not any(name in str(BINARY) for name in ("asan", "tsan")):  # whose malloc() keeps it
+        wait_until(lambda: resident(mount) - before < 8 << 20, what="the memory to come back")
+    assert run("cat", path, user=user).stdout.startswith("# HELP")
