@@ -29,7 +29,7 @@ static void file_closep(FILE **filep)
 
 static const char *error_what(int r)
 {
-	return r == -ERANGE ? "too large" : "not a value for it";
+	return r == -ERANGE ? "out of range" : "not a value for it";
 }
 
 /* Is it a size that must be computed? What is one as it stands is not. */

@@ -44,7 +44,7 @@ static int value_apply(struct zr_disk_spec *spec, const struct zr_attr *attr, co
 	r = attr->parse(spec, value);
 	if (r < 0)
 		snprintf(why, ZR_ATTR_WHY_MAX, "%s=%s: %s; allowed: %s", attr->name, value,
-			 r == -ERANGE ? "too large" : "not a value for it", attr->allowed);
+			 r == -ERANGE ? "out of range" : "not a value for it", attr->allowed);
 	return r;
 }
 

@@ -120,8 +120,11 @@ static int disksize_apply(const struct zr_attr_target *target, const char *text)
 {
 	uint64_t size_bytes;
 
-	if (zr_size_parse(text, 0, &size_bytes) < 0)
+	if (zr_size_parse(text, 0, &size_bytes) < 0 || size_bytes == 0)
 		return -EINVAL;
+	/* Before it can be too large, as with the kernel's. */
+	if (zr_disk_size(target->disk) != 0)
+		return -EBUSY;
 	return zr_disk_set_disksize(target->disk, target->ctx, size_bytes);
 }
 

@@ -56,7 +56,8 @@ int zr_disk_name_check(const char *name, const char **whyp)
 	for (at = (const unsigned char *)name; *at && !*whyp; ++at) {
 		if (*at == '/')
 			*whyp = "a name has no slash";
-		else if (*at < ' ' || *at == 0x7f)
+		else if (*at < ' ' || *at == 0x7f ||
+			 (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0))
 			*whyp = "a name has no control characters";
 	}
 	return *whyp ? -EINVAL : 0;

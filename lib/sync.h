@@ -14,10 +14,10 @@
  *   DISK     disk->shape        size, attributes, inner nodes:         page operations
  *                               shared to use, exclusive to change
  *   COMPACT  compaction->lock   the pass: where it is                  one step: a leaf, a span
- *   LIST     compaction->list   whose pages there are                  nothing
+ *   LIST     compaction->list   whose pages there are                  all stripes, for a sum
  *   CHANGE   engine->changes    pages that hash to it, against          codec, memcpy
  *                               another change in the background
- *   STRIPE   engine->stripes    slots of the pages that hash to it;    codec, memcpy
+ *   STRIPE   engine->stripes    slots of the pages that hash to it;    codec, memcpy; fstat(2)
  *                               shared also keeps their cells alive
  *   TREE     slots->tree        links from node to node                allocation of a node
  *   GROW     pool->grow         which spans there are, what memory     madvise(2), fallocate(2)

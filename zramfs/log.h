@@ -16,7 +16,8 @@
 
 #include <stdarg.h>
 
-/* Writes "zramfs: ..." and a newline. */
+/* Writes "zramfs: ..." and a newline. What others have written may be in it: control characters do
+ * not get through. */
 __attribute__((format(printf, 1, 2))) void log_line(const char *format, ...);
 
 /* The terminal is gone. */

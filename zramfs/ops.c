@@ -396,10 +396,14 @@ static int disk_rename(struct fs *fs, struct zr_disk *disk, struct zr_disk *repl
 	return r;
 }
 
+/* Somebody who takes a name between two tries this often means it. */
+#define RENAME_TRIES 16u
+
 int ops_rename(struct fs *fs, struct op *op)
 {
 	const uint64_t node = tree_find(fs->store, op->node, op->name);
 	struct zr_disk *disk, *replaced;
+	unsigned int n_tries = 0;
 	int r;
 
 	if (op->flags & ~(unsigned int)RENAME_NOREPLACE)
@@ -414,9 +418,12 @@ int ops_rename(struct fs *fs, struct op *op)
 	disk = zr_store_get(fs->store, node_disk_id(node));
 	if (!disk)
 		return -ENOENT;
-	replaced = zr_store_find(fs->store, op->new_name);
-	r = disk_rename(fs, disk, replaced, op->new_name, op->flags & RENAME_NOREPLACE);
-	zr_disk_unpin(fs->store, replaced);
+	/* Another may come to have the name while the one that had it is claimed. */
+	do {
+		replaced = zr_store_find(fs->store, op->new_name);
+		r = disk_rename(fs, disk, replaced, op->new_name, op->flags & RENAME_NOREPLACE);
+		zr_disk_unpin(fs->store, replaced);
+	} while (r == -EEXIST && !(op->flags & RENAME_NOREPLACE) && ++n_tries < RENAME_TRIES);
 	zr_disk_unpin(fs->store, disk);
 	return r;
 }

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -96,7 +97,9 @@ static int disks_add(struct run *run)
 	for (i = 0; r == 0 && i < config->n_disks; ++i) {
 		const struct zr_disk_spec *spec = &config->disks[i].spec;
 
-		if (disk_exists(run->store, spec->attrs.name))
+		/* What the file had before and is not there was removed by somebody. */
+		if (disk_exists(run->store, spec->attrs.name) ||
+		    config_find(run->before, spec->attrs.name))
 			continue;
 		r = zr_store_add(run->store, run->ctx, spec, &run->added[run->n_added]);
 		if (r == 0)
@@ -220,37 +223,58 @@ static void disk_change(struct run *run, const struct config_disk *wanted)
 
 /* the daemon */
 
-static void daemon_change(struct run *run, const struct zr_daemon_spec *started)
+static bool is_daemon_text(const struct zr_attr *attr, const struct zr_daemon_spec *spec,
+			   const char *text)
+{
+	char other[VALUE_MAX];
+
+	attr->print_daemon(spec, other, sizeof(other));
+	return strcmp(other, text) == 0;
+}
+
+/* As of disks. */
+static bool is_daemon_unsaid(const struct run *run, const struct zr_attr *attr, const char *text)
+{
+	struct zr_daemon_spec unsaid;
+
+	zr_daemon_spec_init(&unsaid, 0);
+	return is_daemon_text(attr, &unsaid, text) &&
+	       is_daemon_text(attr, &run->before->daemon, text);
+}
+
+static void daemon_row_apply(struct run *run, const struct zr_attr *attr, const char *text)
 {
 	const struct zr_attr_target target = { .store = run->store, .ctx = run->ctx };
-	char text[VALUE_MAX], before[VALUE_MAX];
-	const struct zr_attr *attr;
-	unsigned int i;
+	char before[VALUE_MAX];
 	int r;
+
+	r = attr->show(&target, before, sizeof(before));
+	before[r > 0 ? r - 1 : 0] = '\0';
+	if (strcmp(text, before) == 0 || is_daemon_unsaid(run, attr, text))
+		return;
+
+	r = attr->apply(&target, text);
+	if (r == 0)
+		naming_add(&run->done, 0, "%s of all disks", attr->name);
+	else
+		log_line("%s = %s: %s; as it was", attr->name, text, strerror(-r));
+}
+
+static void daemon_change(struct run *run, const struct zr_daemon_spec *started)
+{
+	const struct zr_attr *attr;
+	char text[VALUE_MAX];
+	unsigned int i;
 
 	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
 		if (!attr->parse_daemon)
 			continue;
 
 		attr->print_daemon(&run->config->daemon, text, sizeof(text));
-		if (attr->when == ZR_WHEN_ALWAYS) {
-			r = attr->show(&target, before, sizeof(before));
-			before[r > 0 ? r - 1 : 0] = '\0';
-		} else {
-			attr->print_daemon(started, before, sizeof(before));
-		}
-		if (strcmp(text, before) == 0)
-			continue;
-
-		if (attr->when != ZR_WHEN_ALWAYS) {
+		if (attr->when == ZR_WHEN_ALWAYS)
+			daemon_row_apply(run, attr, text);
+		else if (!is_daemon_text(attr, started, text))
 			log_line("%s: changes when the daemon starts; as before", attr->name);
-			continue;
-		}
-		r = attr->apply(&target, text);
-		if (r == 0)
-			naming_add(&run->done, 0, "%s of all disks", attr->name);
-		else
-			log_line("%s = %s: %s; as it was", attr->name, text, strerror(-r));
 	}
 }
 
@@ -304,6 +328,14 @@ static void say_done(struct run *run)
 
 /* the whole */
 
+/* The daemon's standard input is empty, and would be a good configuration, of nothing. */
+static bool is_device(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISCHR(st.st_mode);
+}
+
 static struct config *config_again(const struct reload *reload)
 {
 	const struct zr_disk_spec *before = &reload->config->defaults;
@@ -341,6 +373,10 @@ void reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
 
 	if (!reload->path) {
 		log_line("no configuration was named with -c: nothing to read again");
+		return;
+	}
+	if (is_device(reload->path)) {
+		log_line("%s is no file: nothing to read again", reload->path);
 		return;
 	}
 	config = config_again(reload);

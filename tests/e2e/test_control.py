@@ -23,7 +23,7 @@ KERNEL = {
     "io_stat": 0o444, "mem_used_max": 0o200, "idle": 0o200, "bd_stat": 0o444, "debug_stat": 0o444,
     "max_comp_streams": 0o644, "recomp_algorithm": 0o644, "recompress": 0o200,
     "backing_dev": 0o644, "writeback": 0o200, "writeback_limit": 0o644,
-    "writeback_limit_enable": 0o644, "block_state": 0o444,
+    "writeback_limit_enable": 0o644, "block_state": 0o400,
 }
 
 # Documentation/blockdev/zram.txt of 2013: one value each.

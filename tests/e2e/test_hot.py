@@ -9,7 +9,7 @@ import pytest
 
 from data import PAGE, text_pages
 from host import errno_of, memory_total, run
-from zramfs import MIB
+from zramfs import MIB, write_once
 
 
 def test_hot_add_with_all_attributes(zramfs):
@@ -79,6 +79,17 @@ def test_bad_hot_add(mount, line, codes):
 def test_why_a_line_is_refused_is_in_the_log(mount):
     assert errno_of(mount.hot_add, "new disksize=much") == errno.EINVAL
     assert "hot_add: disksize=much: " in mount.said()
+
+
+@pytest.mark.parametrize("name", ["x\nzramfs: disk disk0: forged", "x\x1b[2J", "x\u009b2J", "a\tb"])
+def test_what_is_written_cannot_forge_a_line_of_the_log(mount, name):
+    before = mount.said()
+    for file in ("hot_add", "hot_remove"):
+        assert errno_of(write_once, mount.point / ".control" / file, name) == errno.EINVAL
+    new = mount.said()[len(before):]
+    assert new.count("\n") == 2 and all(line.startswith("zramfs: hot_")
+                                        for line in new.splitlines())
+    assert not any(ord(char) < 0x20 or 0x7f <= ord(char) < 0xa0 for char in new.replace("\n", ""))
 
 
 def test_of_a_thousand_adds_of_one_name_one_wins(mount):

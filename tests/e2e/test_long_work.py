@@ -67,8 +67,10 @@ def stopped(mount, *kinds):
 
 
 def start(script, *args):
+    """SIGINT is what it is at a terminal, also where the tests run in the background of a script."""
     return subprocess.Popen(["sh", "-c", script, "sh", *map(str, args)], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def is_waiting(process):

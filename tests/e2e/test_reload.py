@@ -98,6 +98,42 @@ def test_what_was_set_by_hand(zramfs):
     assert (mount.get("a", "swap_priority"), mount.get("b", "swap_priority")) == ("9\n", "3\n")
 
 
+def test_a_limit_of_all_that_was_set_by_hand_stays(zramfs):
+    mount = zramfs("[a]\ndisksize = 8M\n")
+    limit = mount.point / ".control/zramfs/mem_limit"
+    limit.write_text("100M")
+    assert reload(mount) == [f"{DONE}nothing changed"]
+    assert limit.read_text() == f"{100 * MIB}\n"
+    assert reload(mount, "[zramfs]\nmem_limit = 50M\n[a]\ndisksize = 8M\n") == [
+        f"{DONE}mem_limit of all disks"]
+    limit.write_text("100M")
+    assert reload(mount) == [f"{DONE}mem_limit of all disks"]
+    assert limit.read_text() == f"{50 * MIB}\n"
+
+
+def test_a_disk_that_was_removed_or_renamed_by_hand_is_not_made_again(zramfs):
+    mount = zramfs(BASE)
+    os.unlink(mount.disk("a"))
+    os.rename(mount.disk("b"), mount.disk("mine"))
+    assert reload(mount) == [f"{DONE}nothing changed"]
+    assert names(mount) == ["mine"]
+    assert reload(mount, f"{BASE}[c]\ndisksize = 1M\n") == [f"{DONE}disk c is new"]
+    assert names(mount) == ["c", "mine"]
+    # Its section went and came back: that is a new one.
+    reload(mount, "[c]\ndisksize = 1M\n")
+    assert reload(mount, "[a]\ndisksize = 2M\n[c]\ndisksize = 1M\n") == [f"{DONE}disk a is new"]
+
+
+def test_what_came_by_standard_input_came_once(zramfs):
+    """It is /dev/null for a daemon, which would be a configuration of nothing."""
+    mount = zramfs(BASE)
+    mount.config.unlink()
+    os.symlink("/dev/null", mount.config)
+    lines = reload(mount)
+    assert len(lines) == 1 and "nothing to read again" in lines[0]
+    assert names(mount) == ["a", "b"]
+
+
 def test_a_limit_holds_from_then_on(zramfs):
     mount = zramfs("[a]\ndisksize = 8M\n")
     reload(mount, "[a]\ndisksize = 8M\nmem_limit = 1M\n")
@@ -130,14 +166,6 @@ def test_a_section_that_is_gone_removes_nothing(zramfs):
     assert mount.disk("b").read_bytes()[:MIB] == CONTENT
     assert os.stat(mount.disk("b")).st_size == 16 * MIB
     assert reload(mount) == [f"{DONE}nothing changed"], "it is said once"
-
-
-def test_a_disk_that_was_removed_comes_back_empty(zramfs):
-    mount = zramfs(BASE)
-    mount.disk("b").unlink()
-    assert reload(mount) == [f"{DONE}disk b is new"]
-    assert os.stat(mount.disk("b")).st_size == 16 * MIB
-    assert mount.mm_stat("b").orig_data_size == 0
 
 
 @pytest.mark.parametrize("text, where", [

@@ -96,7 +96,8 @@ static void test_disksize(void)
 	CHECK(apply("disksize", "1000000") == 0);
 	CHECK(strcmp(show("disksize"), "1003520\n") == 0); /* whole pages */
 	CHECK(strcmp(show("initstate"), "1\n") == 0);
-	CHECK(apply("disksize", "1M") == -EBUSY);
+	CHECK(apply("disksize", "1M") == -EBUSY && apply("disksize", "512T") == -EBUSY);
+	CHECK(apply("disksize", "0") == -EINVAL && apply("disksize", "junk") == -EINVAL);
 	CHECK(zr_disk_truncate(disk, rig.ctx, 1) == 0);
 	CHECK(strcmp(show("disksize"), "4096\n") == 0);
 	tear_down();
