@@ -347,10 +347,10 @@ static void test_bad_lines_say_why(void)
 
 static void test_names_of_disks(void)
 {
-	static const char *const refused[] = {
-		"",     ".",       "..",         ".stats", "a/b",      "a\tb",         "\x1f",
-		"\x7f", "hot_add", "hot_remove", "zramfs", "defaults", "a\xc2\x9b", "\xc2\x80"
-	};
+	static const char *const refused[] = { "",          ".",          "..",     ".stats",
+					       "a/b",       "a\tb",       "\x1f",   "\x7f",
+					       "hot_add",   "hot_remove", "zramfs", "defaults",
+					       "a\xc2\x9b", "\xc2\x80" };
 	static const char *const allowed[] = { "a",   "swap0",    "a.b",      "hot_ad",
 					       "a b", "\xc3\x9c", "\xc2\xa0", "\xc2" };
 	char name[ZR_NAME_MAX + 2];
