@@ -38,7 +38,7 @@ static int kb_parse(const struct loading *loading, const struct record *record, 
 	r = digits_parse(record->value, &kb);
 	if (r < 0)
 		return record_refuse(record, &loading->sections.lines,
-				     r == -ERANGE ? "too large" : "not a value for it", allowed);
+				     r == -ERANGE ? "out of range" : "not a value for it", allowed);
 	*bytesp = zr_align_up(kb << 10, ZR_PAGE_SIZE);
 	return 0;
 }
@@ -84,7 +84,7 @@ int compcache_disks(const struct loading *loading, unsigned int *n_disksp,
 	r = digits_parse(record->value, &n_disks);
 	if (r < 0 || n_disks > ZR_DISKS_MAX)
 		return record_refuse(record, &sections->lines,
-				     r == -EINVAL ? "not a value for it" : "too large",
+				     r == -EINVAL ? "not a value for it" : "out of range",
 				     "0 to 1023");
 	*n_disksp = (unsigned int)n_disks;
 	return 0;

@@ -14,6 +14,10 @@
 #include "swap-header.h"
 
 /* The one attribute whose value has rules here: a disk that is configured has a size. */
+/* The two that go together. */
+#define KEY_COMP_ALGORITHM   "comp_algorithm"
+#define KEY_ALGORITHM_PARAMS "algorithm_params"
+
 #define KEY_DISKSIZE "disksize"
 
 /* Longest text of a value: a line that loads is shorter. */
@@ -56,10 +60,32 @@ static int value_resolve(const struct lines *lines, const struct record *record,
 
 	r = expression_parse(record->value, EXPRESSION_BYTES, ram_bytes, &bytes, &error);
 	if (r < 0)
-		return record_refuse(record, lines, r == -ERANGE ? "too large" : error.what,
+		return record_refuse(record, lines, r == -ERANGE ? "out of range" : error.what,
 				     record->attr->allowed);
 	snprintf(text, VALUE_MAX, "%" PRIu64, bytes);
 	return 0;
+}
+
+/* Whoever says an algorithm says its parameters, too, if only that they are the default ones. */
+static const struct record *section_says(const struct section *section, const struct zr_attr *attr)
+{
+	const struct record *record = section_find(section, attr->name);
+
+	if (!record && strcmp(attr->name, KEY_ALGORITHM_PARAMS) == 0)
+		record = section_find(section, KEY_COMP_ALGORITHM);
+	return record;
+}
+
+/* What a section says besides what is said already. @section may be NULL. */
+static void said_add(config_said *said, const struct section *section, unsigned int daemon_flag)
+{
+	const struct zr_attr *attr;
+	unsigned int i;
+
+	for (i = 0; section && (attr = zr_attr_next(&i)); ++i) {
+		if ((attr->flags & ZR_ATTR_DAEMON) == daemon_flag && section_says(section, attr))
+			said->bits[i / 64] |= UINT64_C(1) << i % 64;
+	}
 }
 
 static int daemon_apply(struct loading *loading)
@@ -70,6 +96,7 @@ static int daemon_apply(struct loading *loading)
 	size_t i;
 	int r;
 
+	said_add(&loading->config->daemon_said, section, ZR_ATTR_DAEMON);
 	for (i = 0; section && i < section->n_records; ++i) {
 		const struct record *record = &section->records[i];
 		char text[VALUE_MAX];
@@ -159,12 +186,6 @@ static int disk_complete(struct loading *loading, struct zr_disk_spec *spec, uns
 	return swap_check(lines, spec, line_no, record);
 }
 
-/* Does the top of the file or [defaults] say a size? */
-static bool defaults_are_sized(const struct loading *loading)
-{
-	return loading->config->defaults.disksize_bytes > 0;
-}
-
 static int disk_apply(struct loading *loading, const struct section *section)
 {
 	struct config *config = loading->config;
@@ -172,8 +193,8 @@ static int disk_apply(struct loading *loading, const struct section *section)
 	const struct record *record = section_find(section, KEY_DISKSIZE);
 	int r;
 
-	*disk = (struct config_disk){ .spec = config->defaults,
-				      .sized = record || defaults_are_sized(loading) };
+	*disk = (struct config_disk){ .spec = config->defaults, .said = config->defaults_said };
+	said_add(&disk->said, section, 0);
 	snprintf(disk->spec.attrs.name, sizeof(disk->spec.attrs.name), "%s", section->name);
 	if (section->generator)
 		generator_defaults(loading, &disk->spec);
@@ -211,7 +232,7 @@ static int more_disks_apply(struct loading *loading, unsigned int n_disks, unsig
 					    n_disks, ZR_DISKS_MAX);
 
 		*disk = (struct config_disk){ .spec = config->defaults,
-					      .sized = defaults_are_sized(loading) };
+					      .said = config->defaults_said };
 		memcpy(disk->spec.attrs.name, name, sizeof(name));
 		r = disk_complete(loading, &disk->spec, line_no, NULL);
 		if (r == 0)
@@ -266,6 +287,8 @@ static int defaults_apply(struct loading *loading)
 		r = spec_apply(loading, spec, &sections->top);
 	if (r == 0 && defaults)
 		r = spec_apply(loading, spec, defaults);
+	said_add(&loading->config->defaults_said, &sections->top, 0);
+	said_add(&loading->config->defaults_said, defaults, 0);
 	return r;
 }
 

@@ -26,14 +26,22 @@
 /* Room for most messages; a longer one is cut. */
 #define CONFIG_MESSAGE_MAX 1024u
 
+/* What keys say, of this or of all, apart from what is left as it is: a bit for each row of the
+ * attribute table. */
+typedef struct {
+	uint64_t bits[ZR_ATTR_INDEX_MAX / 64 + 1];
+} config_said;
+
 struct config_disk {
 	struct zr_disk_spec spec;
-	bool sized; /* a key says disksize: it is not what a disk gets that does not say */
+	config_said said;
 };
 
 struct config {
 	struct zr_daemon_spec daemon;
+	config_said daemon_said;
 	struct zr_disk_spec defaults; /* size 0 unless [defaults] has one; no name */
+	config_said defaults_said;
 	size_t n_disks;
 	struct config_disk *disks; /* in the order of the file */
 	struct warnings warnings;
@@ -55,6 +63,12 @@ int config_load_stream(struct config **configp, FILE *file, const char *path, ui
 /* What runs without a file: zram0, a quarter of RAM. Return: 0, -EINVAL where RAM is unknown,
  * -ENOMEM. */
 int config_default(struct config **configp, uint64_t ram_bytes, uint32_t uid, uint32_t gid);
+
+/* Is the attribute of that index said? */
+static inline bool config_says(const config_said *said, unsigned int attr_index)
+{
+	return said->bits[attr_index / 64] >> attr_index % 64 & 1;
+}
 
 /* NULL if there is none of the name. */
 const struct config_disk *config_find(const struct config *config, const char *name);

@@ -59,7 +59,7 @@ static int expression_refuse(const struct loading *loading, const struct record 
 		snprintf(what, sizeof(what), "%s, which a command on line %u sets; it is not run",
 			 error->name, set->line_no);
 	else
-		snprintf(what, sizeof(what), "%s", r == -ERANGE ? "too large" : error->what);
+		snprintf(what, sizeof(what), "%s", r == -ERANGE ? "out of range" : error->what);
 	return record_refuse(record, &loading->sections.lines, what, allowed);
 }
 

@@ -125,39 +125,31 @@ static bool is_added(const struct run *run, const struct zr_disk *disk)
 
 /* disks that are there */
 
-static bool is_text(const struct zr_attr *attr, const struct zr_disk_spec *spec, const char *text)
+/* Does the file say it, or did it before? Else what somebody has set by hand stays. */
+static bool is_said(const struct run *run, const struct config_disk *wanted,
+		    const struct zr_attr *attr, unsigned int index)
 {
-	char other[VALUE_MAX];
+	const struct config_disk *before = config_find(run->before, wanted->spec.attrs.name);
 
-	attr->print(spec, other, sizeof(other));
-	return strcmp(other, text) == 0;
-}
-
-/* Does the configuration leave it at its default, and did so before? Then what somebody has set by
- * hand stays. */
-static bool is_unsaid(const struct run *run, const struct zr_attr *attr, const char *name,
-		      const char *text)
-{
-	const struct config_disk *before = config_find(run->before, name);
-	struct zr_disk_spec unsaid;
-
-	zr_disk_spec_init(&unsaid, 0);
-	return is_text(attr, &unsaid, text) && (!before || is_text(attr, &before->spec, text));
+	if (config_says(&wanted->said, index))
+		return true;
+	/* Their absence is no wish. */
+	if (strcmp(attr->name, KEY_DISKSIZE) == 0 || strcmp(attr->name, KEY_UUID) == 0)
+		return false;
+	return before && config_says(&before->said, index);
 }
 
 /* Does the configuration say another text than the disk's? */
-static bool differs(const struct run *run, const struct zr_attr *attr,
-		    const struct config_disk *wanted, struct zr_disk *disk, char text[VALUE_MAX])
+static bool differs(const struct zr_attr *attr, const struct config_disk *wanted,
+		    struct zr_disk *disk, char text[VALUE_MAX])
 {
 	struct zr_disk_spec there;
+	char before[VALUE_MAX];
 
 	zr_attr_spec_of(disk, &there);
 	attr->print(&wanted->spec, text, VALUE_MAX);
-	if (strcmp(attr->name, KEY_DISKSIZE) == 0 && !wanted->sized)
-		return false;
-	if (strcmp(attr->name, KEY_UUID) == 0 && text[0] == '\0')
-		return false;
-	return !is_text(attr, &there, text) && !is_unsaid(run, attr, wanted->spec.attrs.name, text);
+	attr->print(&there, before, sizeof(before));
+	return strcmp(text, before) != 0;
 }
 
 static void attr_apply(struct run *run, const struct zr_attr *attr, struct zr_disk *disk,
@@ -196,7 +188,7 @@ static void rows_apply(struct run *run, const struct config_disk *wanted, struct
 		const size_t n = strlen(refused);
 
 		if (!attr->parse || (strcmp(attr->name, KEY_DISKSIZE) == 0) != disksize ||
-		    !differs(run, attr, wanted, disk, text))
+		    !is_said(run, wanted, attr, i) || !differs(attr, wanted, disk, text))
 			continue;
 
 		if (may_change(attr, disk))
@@ -223,25 +215,6 @@ static void disk_change(struct run *run, const struct config_disk *wanted)
 
 /* the daemon */
 
-static bool is_daemon_text(const struct zr_attr *attr, const struct zr_daemon_spec *spec,
-			   const char *text)
-{
-	char other[VALUE_MAX];
-
-	attr->print_daemon(spec, other, sizeof(other));
-	return strcmp(other, text) == 0;
-}
-
-/* As of disks. */
-static bool is_daemon_unsaid(const struct run *run, const struct zr_attr *attr, const char *text)
-{
-	struct zr_daemon_spec unsaid;
-
-	zr_daemon_spec_init(&unsaid, 0);
-	return is_daemon_text(attr, &unsaid, text) &&
-	       is_daemon_text(attr, &run->before->daemon, text);
-}
-
 static void daemon_row_apply(struct run *run, const struct zr_attr *attr, const char *text)
 {
 	const struct zr_attr_target target = { .store = run->store, .ctx = run->ctx };
@@ -250,7 +223,7 @@ static void daemon_row_apply(struct run *run, const struct zr_attr *attr, const 
 
 	r = attr->show(&target, before, sizeof(before));
 	before[r > 0 ? r - 1 : 0] = '\0';
-	if (strcmp(text, before) == 0 || is_daemon_unsaid(run, attr, text))
+	if (strcmp(text, before) == 0)
 		return;
 
 	r = attr->apply(&target, text);
@@ -258,6 +231,17 @@ static void daemon_row_apply(struct run *run, const struct zr_attr *attr, const 
 		naming_add(&run->done, 0, "%s of all disks", attr->name);
 	else
 		log_line("%s = %s: %s; as it was", attr->name, text, strerror(-r));
+}
+
+/* What changes with the next start is compared with how it is now. */
+static void daemon_row_compare(const struct zr_attr *attr, const char *text,
+			       const struct zr_daemon_spec *started)
+{
+	char now[VALUE_MAX];
+
+	attr->print_daemon(started, now, sizeof(now));
+	if (strcmp(text, now) != 0)
+		log_line("%s: changes when the daemon starts; as before", attr->name);
 }
 
 static void daemon_change(struct run *run, const struct zr_daemon_spec *started)
@@ -271,10 +255,11 @@ static void daemon_change(struct run *run, const struct zr_daemon_spec *started)
 			continue;
 
 		attr->print_daemon(&run->config->daemon, text, sizeof(text));
-		if (attr->when == ZR_WHEN_ALWAYS)
+		if (attr->when != ZR_WHEN_ALWAYS)
+			daemon_row_compare(attr, text, started);
+		else if (config_says(&run->config->daemon_said, i) ||
+			 config_says(&run->before->daemon_said, i))
 			daemon_row_apply(run, attr, text);
-		else if (!is_daemon_text(attr, started, text))
-			log_line("%s: changes when the daemon starts; as before", attr->name);
 	}
 }
 

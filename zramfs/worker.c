@@ -159,7 +159,7 @@ static int signals_take(struct worker *worker)
 	signal(SIGPIPE, SIG_IGN);
 
 	/* A terminal that goes away must not take live swap with it: its SIGHUP reads the
-	 * configuration again, which changes nothing then. */
+	 * configuration again, like any other. */
 	sigemptyset(&wanted);
 	sigaddset(&wanted, SIGHUP);
 	sigaddset(&wanted, SIGTERM);

@@ -92,6 +92,12 @@ def test_what_was_set_by_hand(zramfs):
     for disk in ("a", "b"):
         assert mount.get(disk, "swap_priority") == "9\n" and mode(mount, disk) == 0o640
 
+    # The default, said in so many words, is said.
+    assert reload(mount, "[a]\ndisksize = 8M\nmem_limit = 4M\nmode = 0600\n"
+                         "[b]\ndisksize = 8M\n") == [f"{DONE}mode of a"]
+    os.chmod(mount.disk("a"), 0o666)
+    assert reload(mount) == [f"{DONE}mode of a"] and mode(mount, "a") == 0o600
+
     assert reload(mount, "[a]\ndisksize = 8M\n[b]\ndisksize = 8M\nswap_priority = 3\n") == [
         f"{DONE}mem_limit of a, swap_priority of b"]
     assert mount.mm_stat("a").mem_limit == 0, "no longer said"

@@ -178,3 +178,17 @@ static inline void check_round_trip(const struct config *config)
 		abort();
 	}
 }
+
+/* Does a key, or another program's for the same, say the attribute? */
+static inline bool is_said(const struct config_disk *disk, const char *name)
+{
+	const struct zr_attr *attr;
+	unsigned int i;
+
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
+		if (attr == zr_attr_find(name))
+			return config_says(&disk->said, i);
+	}
+	CHECK(!"an attribute");
+	return false;
+}

@@ -133,7 +133,7 @@ static void test_an_empty_section_is_what_the_name_of_the_file_says(void)
 		file_name(names[i]);
 		config = load("[zram0]\n");
 		CHECK(config->n_disks == 1 && config->warnings.n_lines == 0);
-		CHECK(!config->disks[0].sized);
+		CHECK(!is_said(&config->disks[0], "disksize"));
 		CHECK(config->disks[0].spec.disksize_bytes == (i == 0 ? RAM / 2 : RAM / 4));
 		CHECK(config->disks[0].spec.attrs.format ==
 		      (i == 0 ? ZR_FORMAT_SWAP : ZR_FORMAT_NONE));
@@ -189,7 +189,7 @@ static void test_ours_are_known_in_a_file_of_that_name(void)
 		      "disksize = 1M\n[zram0]\nmode = 0644\n[zram1]\nzram-size = 5\n");
 	CHECK(config->daemon.n_threads == 2 && config->n_disks == 2);
 	CHECK(size_of(config, "zram0") == MIB && size_of(config, "zram1") == 5 * MIB);
-	CHECK(config->disks[0].sized && config->disks[0].spec.attrs.mode == 0644);
+	CHECK(is_said(&config->disks[0], "disksize") && config->disks[0].spec.attrs.mode == 0644);
 	CHECK(config->disks[1].spec.attrs.format == ZR_FORMAT_NONE);
 	CHECK(config->disks[1].spec.attrs.swap_priority == 7);
 	file_name("zram.ini");
@@ -268,7 +268,7 @@ static void test_bad_values_of_zram_generator(void)
 	refused("[zram0]\nzram-size = (ram\n", 2, ": zram-size = (ram: no ')' at column 5; ");
 	refused("[zram0]\nzram-size =\n", 2, ": zram-size = : ");
 	refused("[zram0]\nzram-size = -1\n", 2, "it comes to less than 0");
-	refused("[zram0]\nzram-size = 1G\n", 2, ": zram-size = 1G: too large; ");
+	refused("[zram0]\nzram-size = 1G\n", 2, ": zram-size = 1G: out of range; ");
 	refused("[zram0]\nzram-resident-limit = ram ram\n", 2, "unexpected r at column 5");
 	refused("[zram0]\nswap-priority = 32768\n", 2, ": swap-priority = 32768: ");
 	refused("[zram0]\nswap-priority = -2\n", 2, ": swap-priority = -2: ");
@@ -333,7 +333,8 @@ static void test_parameters_of_compcache(void)
 	CHECK(size_of(config, "zram0") == 10 * MIB && size_of(config, "zram1") == 10 * MIB);
 	CHECK(size_of(config, "zram2") == 10 * MIB && size_of(config, "other") == 4096);
 	CHECK(config->disks[0].spec.attrs.mem_limit_bytes == 5000 * 1024);
-	CHECK(config->disks[0].sized && config_find(config, "zram2")->sized);
+	CHECK(is_said(&config->disks[0], "disksize") &&
+	      is_said(config_find(config, "zram2"), "disksize"));
 	CHECK(warned(config, "ignored, as they mean nothing here: line 3 backing_swap"));
 	check_round_trip(config);
 }
@@ -347,12 +348,12 @@ static void test_bad_parameters_of_compcache(void)
 	CHECK(most->n_disks == 1023);
 	check_round_trip(most);
 
-	refused("[a]\ndisksize_kb = 12345678901\n", 2, ": disksize_kb = 12345678901: too large; ");
+	refused("[a]\ndisksize_kb = 12345678901\n", 2, ": disksize_kb = 12345678901: out of range; ");
 	refused("[a]\ndisksize_kb = 0\n", 2, ": disksize_kb = 0: too small; ");
 	refused("[a]\ndisksize_kb = 1M\n", 2, ": disksize_kb = 1M: ");
 	refused("[a]\ndisksize_kb = -1\n", 2, ": disksize_kb = -1: ");
 	refused("[a]\nmemlimit_kb =\n", 2, ": memlimit_kb = : ");
-	refused("[zramfs]\nnum_devices = 1024\n", 2, ": num_devices = 1024: too large; ");
+	refused("[zramfs]\nnum_devices = 1024\n", 2, ": num_devices = 1024: out of range; ");
 	refused("[zramfs]\nnum_devices = many\n", 2, ": num_devices = many: ");
 	refused("[zramfs]\nnum_devices = 1023\n[a]\n", 2, "too many disks");
 	refused("[zramfs]\ndisksize_kb = 1\n", 2, "unknown key in [zramfs]");
@@ -377,15 +378,52 @@ static void test_expressions_in_sizes(void)
 
 	refused("[a]\ndisksize = ram - ram\n", 2, ": disksize = ram - ram: ");
 	refused("[a]\ndisksize = min(ram, 2\n", 2, "no ',' or ')' at column 11; allowed: ");
-	refused("[a]\ndisksize = ram ^ 9\n", 2, ": disksize = ram ^ 9: too large; ");
-	refused("[a]\ndisksize = 257T + ram\n", 2, ": disksize = 257T + ram: too large; ");
-	refused("[zramfs]\nmem_limit = ram / 0 - ram\n", 2, "too large; ");
+	refused("[a]\ndisksize = ram ^ 9\n", 2, ": disksize = ram ^ 9: out of range; ");
+	refused("[a]\ndisksize = 257T + ram\n", 2, ": disksize = 257T + ram: out of range; ");
+	refused("[zramfs]\nmem_limit = ram / 0 - ram\n", 2, "out of range; ");
 	refused("[a]\nmode = (0600)\n", 2, ": mode = (0600): ");
 	refused("[zramfs]\nthreads = (2)\n", 2, ": threads = (2): ");
 	refused("[a]\nswap_priority = (2)\n", 2, ": swap_priority = (2): ");
 
 	/* No less than a number without them. */
 	refused("[a]\ndisksize = 64MB\n", 2, ": disksize = 64MB: not a value for it; ");
+}
+
+static void check_said(const struct config_disk *disk, const char *const names[])
+{
+	const struct zr_attr *attr;
+	unsigned int i, j;
+
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
+		if (!attr->parse)
+			continue;
+		for (j = 0; names[j] && strcmp(names[j], attr->name) != 0; ++j)
+			;
+		if (is_said(disk, attr->name) != (names[j] != NULL)) {
+			fprintf(stderr, "%s: %s\n", disk->spec.attrs.name, attr->name);
+			abort();
+		}
+	}
+}
+
+/* In its section, in [defaults], at the top, by a key of another program; a default as well. */
+static void test_what_is_said(void)
+{
+	static const char *const a[] = { "mode", "mem_limit", "disksize", NULL };
+	static const char *const b[] = { "mode", "mem_limit", NULL };
+	static const char *const zram0[] = { "mode",          "mem_limit",
+					     "disksize",      "comp_algorithm",
+					     "swap_priority", "algorithm_params",
+					     "format",        NULL };
+	ZR_CLEANUP(config_freep)
+	struct config *config = load("memlimit_kb = 0\n[defaults]\nmode = 0600\n"
+				     "[a]\ndisksize_kb = 4096\n[b]\n"
+				     "[zram0]\nzram-size = 64\ncompression-algorithm = zstd\n"
+				     "swap-priority = 100\nfs-type = swap\n");
+
+	check_said(&config->disks[0], a);
+	check_said(&config->disks[1], b);
+	check_said(&config->disks[2], zram0);
 }
 
 int main(int argc, char **argv)
@@ -412,5 +450,6 @@ int main(int argc, char **argv)
 	RUN(test_bad_parameters_of_compcache);
 	RUN(test_expressions_in_sizes);
 	rig_end();
+	RUN(test_what_is_said);
 	return 0;
 }

@@ -91,7 +91,7 @@ static void test_every_key_arrives(void)
 	CHECK(disk->attrs.mode == 0640);
 	CHECK(disk->attrs.swap_priority == -1);
 	CHECK(config->daemon.mem_limit_bytes == RAM / 4);
-	CHECK(config->disks[0].sized && config->warnings.n_lines == 0);
+	CHECK(is_said(&config->disks[0], "disksize") && config->warnings.n_lines == 0);
 	check_round_trip(config);
 }
 
@@ -214,8 +214,8 @@ static void test_refused_values_are_quoted(void)
 	refused("[a]\n\ndisksize = lots\n", 3, ": disksize = lots: ");
 	refused("[a]\ndisksize = 0\n", 2, ": disksize = 0: ");
 	refused("[a]\ndisksize =\n", 2, ": disksize = : ");
-	refused("[a]\ndisksize = 257T\n", 2, ": disksize = 257T: too large; allowed: ");
-	refused("[a]\ndisksize = 99999E\n", 2, ": disksize = 99999E: too large; allowed: ");
+	refused("[a]\ndisksize = 257T\n", 2, ": disksize = 257T: out of range; allowed: ");
+	refused("[a]\ndisksize = 99999E\n", 2, ": disksize = 99999E: out of range; allowed: ");
 	refused("[a]\ndisksize = 1G # gig\n", 2, ": disksize = 1G # gig: ");
 	refused("[a]\ncomp_algorithm = lz5\n", 2, ": comp_algorithm = lz5: ");
 	refused("[a]\nalgorithm_params = level=x\n", 2, ": algorithm_params = level=x: ");
