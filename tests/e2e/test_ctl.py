@@ -19,16 +19,17 @@ import time
 import pytest
 
 from data import PAGE, random_pages, text_pages
+from fake import Endless, Fake, Link, Pipe
 from host import Holder, lacking, memory_total, mounts, run, wait_until
 from zramfs import CTL, GIB, KIB, MIB, ROOT
 
 USUAL = ["NAME", "ALGORITHM", "DISKSIZE", "DATA", "COMPR", "TOTAL", "RATIO", "LIMIT", "MOUNTPOINT"]
 
 # Runs a command that sees no zramfs but those below a directory, whatever else is mounted on the
-# machine; then, "over" a file under a mount, another one.
+# machine.
 ALONE = r"""
 import ctypes, os, sys
-place, over, fake = sys.argv[1:4]
+place = sys.argv[1]
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.unshare(0x20000) == 0
 assert libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None) == 0
@@ -37,28 +38,39 @@ for line in open("/proc/self/mountinfo", "rb").read().splitlines():
     point = os.fsdecode(point.encode().decode("unicode_escape").encode("latin-1"))
     if b" - fuse.zramfs " in line and not point.startswith(place + "/"):
         libc.umount2(os.fsencode(point), 2)
-if over:
-    assert libc.mount(os.fsencode(fake), os.fsencode(over), None, 0x1000, None) == 0
-os.execvp(sys.argv[4], sys.argv[4:])
+os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
-def alone_prefix(place, over="", fake=""):
+# Runs a command on a kernel that has no openat2(2).
+OLD_KERNEL = r"""
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+code = b"".join(struct.pack("=HBBI", *step) for step in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, 437), (0x06, 0, 0, 0x50026), (0x06, 0, 0, 0x7fff0000)))
+text = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack("HP", 4, ctypes.addressof(text)))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def alone_prefix(place):
     if os.geteuid() != 0:
-        if over or any(fstype == "fuse.zramfs" and not point.startswith(f"{place}/")
+        if any(fstype == "fuse.zramfs" and not point.startswith(f"{place}/")
                        for point, (fstype, *_) in mounts().items()):
             pytest.skip("needs root, to see its own mounts alone")
         return []
     # Others may come while the test runs.
-    return [sys.executable, "-c", ALONE, str(place), str(over), str(fake)]
+    return [sys.executable, "-c", ALONE, str(place)]
 
 
 @pytest.fixture
 def ctl(place):
     """ctl(*arguments, status=0): what it says, where no other mounts are seen than the test's."""
 
-    def call(*args, status=0, over="", fake="", **kwargs):
-        done = run(*alone_prefix(place, over, fake), CTL, *args, check=False, **kwargs)
+    def call(*args, status=0, prefix=(), **kwargs):
+        done = run(*alone_prefix(place), *prefix, CTL, *args, check=False, **kwargs)
         assert done.returncode == status, f"{args}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -267,6 +279,19 @@ def test_odd_names(zramfs, place, locale):
         assert ask("get", b"--", name, "initstate") == b"initstate=0\n", name
 
 
+@pytest.mark.parametrize("names", [[b"b\xe9", "b\u00e9".encode()], ["b\u00e9".encode(), b"b\xe9"]])
+def test_names_that_are_told_the_same(zramfs, ctl, names):
+    """JSON has no bytes that are no characters: each disk keeps its own figures all the same."""
+    mount = zramfs("[defaults]\n")
+    base = os.fsencode(mount.point)
+    for i, name in enumerate(names):
+        os.close(os.open(base + b"/" + name, os.O_CREAT | os.O_RDWR, 0o600))
+        os.truncate(base + b"/" + name, (i + 1) * MIB)
+    lines = ctl("--raw", "-n", "--bytes", "-o", "PATH,DISKSIZE").stdout.splitlines()
+    found = {unraw(os.fsencode(path)): int(size) for path, size in map(str.split, lines)}
+    assert found == {base + b"/" + name: (i + 1) * MIB for i, name in enumerate(names)}
+
+
 def test_several_mounts(zramfs, ctl, says_no, table):
     first, second = (zramfs(f"[disk0]\ndisksize = 1M\n[only{i}]\ndisksize = {i}M\n")
                      for i in (1, 2))
@@ -370,11 +395,12 @@ def test_a_user_and_roots_mounts(zramfs, place, user, fuse_for_all):
     assert done.stdout.split() == [str(shared.disk("disk1")), str(own.disk("disk2"))]
     assert (done.stderr, done.returncode) == ("", 0)
 
-    # Not even root may look into a user's mount: FUSE's rule.
+    # Root leaves a user's mount out, and may not even look into it: FUSE's rule.
     done = run(*prefix, CTL, "--raw", "--noheadings", "-o", "PATH", check=False)
     assert done.stdout.split() == [str(shared.disk("disk1"))]
-    assert done.stderr == f"zramfsctl: {own.point}: permission denied\n"
-    assert done.returncode == 1
+    assert (done.stderr, done.returncode) == ("", 0)
+    done = run(*prefix, CTL, "list", own.point, check=False)
+    assert done.stdout == "" and "ermission denied" in done.stderr and done.returncode == 1
 
     assert ask("stats", shared.disk("disk1")).stdout.startswith("[disk1]\n")
     assert ask("get", shared.disk("disk1"), "disksize").stdout == f"disksize={MIB}\n"
@@ -393,21 +419,146 @@ def test_a_user_and_roots_mounts(zramfs, place, user, fuse_for_all):
     assert ask("remove", own.disk("zram0")).returncode == 0
 
 
-# .stats.json of other versions, laid over the mount's own where nobody else sees it
+# Mounts of other versions, and of others altogether
 
 
 @pytest.fixture
-def pretend(zramfs, place, ctl):
+def pretend(place, ctl):
+    """pretend(text, *arguments): what zramfsctl says where that is the text of .stats.json."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    mount = zramfs("[disk0]\ndisksize = 1M\n")
-    fake = place / "fake.json"
 
     def call(text, *args, **kwargs):
-        fake.write_text(text)
-        return ctl(*args, over=mount.point / ".stats.json", fake=fake, **kwargs)
+        with Fake(place / "fake", {".stats.json": text.encode(),
+                                   ".control/disk0/compact": b""}):
+            return ctl(*args, **kwargs)
 
     return call
+
+
+VICTIM = "root:x:0:0:root\n"
+NOBODY = 65534
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("prefix", [(), (sys.executable, "-c", OLD_KERNEL)], ids=["", "old"])
+def test_links_below_a_mount_are_not_followed(place, ctl, prefix):
+    """Root's hand must not be led to other files, and no file of root's be read out."""
+    victim = place / "victim"
+    victim.write_text(VICTIM)
+    lead = Link(victim)
+    files = {".stats": lead, ".stats.json": b'{"schema": 1, "disks": [{"name": "disk0", '
+             b'"disksize": 4096}]}', ".control/hot_add": lead, ".control/hot_remove": lead,
+             ".control/disk0/initstate": b"1\n", "disk0": lead}
+    files |= {f".control/disk0/{name}": lead for name in ("compact", "reset", "mem_limit")}
+    with Fake(place / "fake", files) as fake:
+        for args in (["compact"], ["compact", "disk0"], ["stats"], ["stats", "--reset"],
+                     ["reset", "disk0"], ["set", "disk0", "mem_limit=1"], ["add", "new"],
+                     ["get", "disk0", "mem_limit"], ["remove", "disk0"], ["attach", "disk0"],
+                     ["resize", "disk0", "1M"], ["swapon", "--priority=1", "disk0"],
+                     ["detach", "disk0"]):
+            done = ctl(*args, status=1, prefix=prefix)
+            assert "not a file of zramfs" in done.stderr and done.stderr.count("\n") == 1, args
+            assert "x:0:0" not in done.stdout + done.stderr
+        assert not fake.writes and not fake.sizes
+        assert ctl("get", "disk0", "initstate", prefix=prefix).stdout == "initstate=1\n"
+    assert victim.read_text() == VICTIM
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("prefix", [(), (sys.executable, "-c", OLD_KERNEL)], ids=["", "old"])
+def test_no_link_on_the_way_either(place, ctl, prefix):
+    (place / "zramfs").mkdir()
+    (place / "zramfs" / "mem_limit").write_text(VICTIM)
+    with Fake(place / "fake", {".control": Link(place)}):
+        done = ctl("set", "zramfs", "mem_limit=1G", status=1, prefix=prefix)
+        assert done.stderr.count("\n") == 1
+        ctl("get", "zramfs", "mem_limit", status=1, prefix=prefix)
+    assert (place / "zramfs" / "mem_limit").read_text() == VICTIM
+
+
+@pytest.mark.root
+def test_what_is_no_file(place, ctl):
+    with Fake(place / "fake", {".control/zramfs/mem_limit": Pipe()}):
+        for args in (["get", "zramfs", "mem_limit"], ["set", "zramfs", "mem_limit=1G"]):
+            ctl(*args, status=1, timeout=10)
+
+
+@pytest.mark.root
+def test_roots_names_are_not_for_others_to_make(zramfs, place, ctl, says_no, table):
+    """A mount of an ordinary user is left out, unless it is named by its path."""
+    mount = zramfs("[disk0]\ndisksize = 1M\n")
+    files = {".stats.json": b'{"schema": 1, "disks": [{"name": "disk0", "disksize": 4096}]}',
+             ".stats": b"theirs\n", ".control/hot_add": b"", "disk0": b""}
+    files |= {f".control/{disk}/{name}": b"0\n" for disk in ("disk0", "disk9", "zramfs")
+              for name in ("initstate", "disksize", "compact", "mem_limit")}
+    theirs = place / "theirs"
+    with Fake(theirs, files, user_id=NOBODY) as fake:
+        assert [row["path"] for row in table("-o", "NAME,PATH").values()] == [
+            str(mount.disk("disk0"))]
+        assert list(table()) == ["disk0"]
+        assert ctl("get", "disk0", "disksize").stdout == f"disksize={MIB}\n"
+        ctl("get", "zramfs", "mem_limit")
+        assert ctl("add", "new").stdout == f"{mount.disk('new')}\n"
+        assert ctl("compact").stdout.startswith(f"{mount.point}: ")
+        assert "theirs" not in ctl("stats").stdout
+        ctl("stats", "--reset")
+        assert "theirs" not in ctl("top", "-c1", "-d0.05").stdout
+        line = says_no("get", "disk9")
+        assert line.startswith("disk9: no such disk") and f"{theirs}/disk9" in line
+        assert not fake.writes
+
+        assert list(table("list", theirs)) == [f"{theirs}/disk0"]
+        assert ctl("get", theirs / "disk0", "disksize").stdout == "disksize=0\n"
+        assert ctl("stats", theirs).stdout == "theirs\n"
+        mount.stop()
+        assert str(theirs) in says_no("add", "new") and str(theirs) in says_no("get", "zramfs")
+        assert json.loads(ctl("--json").stdout) == {"disks": []}
+
+
+@pytest.mark.root
+def test_a_daemon_that_goes_on_and_on(place, ctl, says_no):
+    with Fake(place / "fake", {".stats.json": Endless(b" "), ".stats": Endless(b"x\n"),
+                               ".control/zramfs/mem_limit": Endless(b"9")}) as fake:
+        why = "its daemon says more than zramfsctl takes"
+        assert ctl("list", status=1).stderr == f"zramfsctl: {fake.point}: {why}\n"
+        assert says_no("stats") == f"{fake.point}: {why}"
+        assert says_no("get", "zramfs", "mem_limit") == f"{fake.point}: mem_limit: {why}"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_get_of_what_is_long(place, ctl, end):
+    """What a large disk has to say of its pages is not held in memory."""
+    lines = [b"%d" % i for i in range(2500000)]
+    text = b"\n".join(lines) + end
+    assert len(text) > 17 * MIB
+    with Fake(place / "fake", {".control/disk0/initstate": b"1\n",
+                               ".control/disk0/block_state": text}):
+        out = subprocess.run([*alone_prefix(place), CTL, "get", "disk0", "block_state"],
+                             stdout=subprocess.PIPE, check=True, timeout=60).stdout
+    assert out == b"".join(b"block_state=%s\n" % line for line in lines)
+
+
+@pytest.mark.root
+def test_what_a_terminal_would_obey(place, ctl):
+    """Escapes, and those of one character: U+009B is a CSI, U+009D an OSC."""
+    name = "a\u009b31mred\x1b]0;b"
+    odd = "\x1b]0;pwned\a\u009d0;b\u009c\xfe"
+    said = odd.encode("latin-1").replace(b"\x9d", b"\xc2\x9d").replace(b"\x9c", b"\xc2\x9c")
+    files = {".stats.json": json.dumps({"schema": 1, "disks": [{"name": name}]}).encode(),
+             ".stats": b"one\ttwo\n" + said + b"\n", ".control/zramfs/mem_limit": said}
+    with Fake(place / "fake\x1b]0;c", files) as fake:
+        for args in (["stats"], ["get", "zramfs", "mem_limit"], ["top", "-c1"], ["list"],
+                     ["get", f"{fake.point}/no\u009bthing", "mem_limit"], ["check", fake.point]):
+            terminal = Terminal([*alone_prefix(place), CTL, *args])
+            terminal.end()
+            text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.text)  # our own
+            assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]", text), (args, text)
+            assert args != ["stats"] or "one\ttwo" in text or "one     two" in text
+        got = subprocess.run([*alone_prefix(place), CTL, "stats"], stdout=subprocess.PIPE,
+                             check=True).stdout
+        assert got == files[".stats"], "programs get what there is"
 
 
 def test_a_newer_and_an_older_daemon(pretend):
@@ -424,6 +575,13 @@ def test_a_newer_and_an_older_daemon(pretend):
     assert "total" in pretend(text, "top", "-c1", "-d0.05").stdout
     pretend(text, "compact")
     assert json.loads(pretend('{"schema": 1}', "--json").stdout) == {"disks": []}
+
+
+def test_a_bar_of_figures_that_cannot_be(pretend):
+    text = json.dumps({"schema": 1, "disks": [{"name": "disk0", "mem_used_total": 2 ** 64 - 2,
+                                               "mem_limit": 1}]})
+    done = pretend(text, "top", "-c1", "-d0.05", env={"COLUMNS": "140"})
+    assert re.search(r"\[#+\]", done.stdout), done.stdout
 
 
 @pytest.mark.parametrize("text, why", [
@@ -485,7 +643,7 @@ def test_what_is_no_statistics(pretend, text, why):
      "0 for none, or up to 256T: bytes, a number with K, M, G, T, P or E, or a percentage of RAM "
      "(50%)"),
     (["set", "disk0", "mode=1000"],
-     "disk0: mode=1000: too large; allowed: an octal number up to 0777"),
+     "disk0: mode=1000: out of range; allowed: an octal number up to 0777"),
     (["set", "zramfs", "threads=2"], "{point}: threads: it is set in the configuration; allowed: "
      "when the daemon starts"),
     (["get", "disk0", "nope"], "disk0: no attribute nope; see zramfsctl help get"),
@@ -1043,6 +1201,8 @@ def test_completion_of_disks_and_attributes(zramfs, typed, ctl):
     assert typed("zramfsctl reset di") == ["reset", "disk0"]
     assert typed("zramfsctl reset tw") == ["reset", "two words"]
     assert typed("zramfsctl reset it") == ["reset", "it's"]
+    assert typed("zramfsctl reset two\\ wo") == ["reset", "two words"]
+    assert typed("zramfsctl reset it\\'") == ["reset", "it's"]
     assert typed("zramfsctl reset sch") == ["reset", "schön"]
     assert typed(f"zramfsctl reset {mount.point}/pl") == ["reset", str(mount.disk("plain"))]
     assert typed("zramfsctl set disk0 mem_l") == ["set", "disk0", "mem_limit="]
@@ -1054,6 +1214,23 @@ def test_completion_of_disks_and_attributes(zramfs, typed, ctl):
     assert typed(f"zramfsctl add --mount {str(mount.point)[:-1]}") == [
         "add", "--mount", str(mount.point)]
     assert "disk0" in typed.choices("zramfsctl remove ")
+
+
+@pytest.mark.needs("bash")
+@pytest.mark.parametrize("word, plain", [
+    ("two\\ wo", "two wo"), ("'two wo", "two wo"), ('"two wo"', "two wo"), ("it\\'s", "it's"),
+    ("a'b'\"c\"d", "abcd"), ("'a\"b'", 'a"b'), ("'a\\b'", "a\\b"), ("a\\", "a"),
+    ("sch\u00f6n", "sch\u00f6n"),
+    ('"$(touch touched)"', "$(touch touched)"), ("'x'`touch touched`", "x`touch touched`"),
+    ("\\''$(touch touched)", "'$(touch touched)")])
+def test_completion_runs_nothing_of_what_is_typed(place, word, plain):
+    script = ROOT / "contrib/completion/zramfsctl"
+    done = run("bash", "-c", 'source "$1"; cur=$2; _zramfsctl_offer <<<"$3more"; '
+               '_zramfsctl_scope "$2" >&2; _zramfsctl_unquote "$2"; printf "%s" "$plain"; '
+               '[[ ${#COMPREPLY[@]} == 1 ]]', "bash", script, word, plain,
+               cwd=place, env={"LC_ALL": "C.UTF-8"})
+    assert done.stdout == plain and done.stderr == "disk\n"
+    assert not (place / "touched").exists()
 
 
 def test_completion_knows_every_verb_and_option(ctl):

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pathlib
 import re
+import select
 import signal
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import pytest
 
 from data import random_pages, text_pages
+from fake import Fake
 from host import Cgroup, Holder, errno_of, lacking, loops_on, mounts, run, swaps, wait_until
 from zramfs import BINARY, MIB, PAGE, ROOT
 
@@ -162,6 +164,16 @@ def test_attach_refuses(disks, place):
     device = printed(ctl("attach", DISK))
     assert device in refusal("attach", DISK)
     assert loops_on(place) == [device]
+
+
+@loop_test
+def test_what_cannot_be_told_is_not_attached(disks, place):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([CTL, "attach", DISK], stdout=full, stderr=subprocess.PIPE, text=True,
+                              timeout=20)
+    assert done.returncode == 1
+    assert re.fullmatch("zramfsctl: standard output: [^\n]+\n", done.stderr)
+    assert not loops_on(place)
 
 
 @loop_test
@@ -439,6 +451,139 @@ def test_detach_from_a_dead_daemon(disks, place):
     assert not loops_on(place)
 
 
+# another file, meanwhile or elsewhere
+
+
+def waiting(*args):
+    """zramfsctl that waits for a disk's lock."""
+    process = subprocess.Popen([CTL, *map(str, args)], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    waits = re.compile(rf"-> FLOCK .* {process.pid} ")
+    wait_until(lambda: process.poll() is not None or
+               waits.search(pathlib.Path("/proc/locks").read_text()), what="its waiting")
+    return process
+
+
+@loop_test
+@pytest.mark.parametrize("called", ["name", "device"])
+def test_a_device_that_is_used_for_another_file_meanwhile(disks, machine, place, own_device,
+                                                          called):
+    """Whoever detaches looks what is on the disk when it is theirs to change, and not before."""
+    device = printed(ctl("attach", f"--device={own_device}", DISK))
+    other = place / "file"
+    other.write_bytes(bytes(64 * MIB))
+    with open(disks.disk(DISK), "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = waiting("detach", DISK if called == "name" else device)
+        run("losetup", "--detach", device)
+        wait_until(lambda: not sysfs(device, "loop").exists(), what="detach")
+        run("losetup", device, other)
+        run("mkswap", device)
+        machine.swapon(device, "-p", "1")
+        sysfs(device, "queue/write_cache").write_text("write through")
+    said, complaint = process.communicate(timeout=20)
+    assert device in swaps()
+    assert process.returncode == 1 and said == ""
+    assert ("not attached" if called == "name" else "another file") in complaint
+    assert setting(device, "write_cache") == "write through"
+    assert sysfs(device, "loop/backing_file").read_text() == f"{other}\n"
+    run("swapoff", device)
+    run("losetup", "--detach", device)
+    wait_until(lambda: not loops_on(place), what="detach")
+
+
+@loop_test
+def test_a_lock_that_is_waited_for_is_told_of(disks):
+    with open(disks.disk(DISK), "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = waiting("attach", DISK)
+        line = process.stderr.readline() if select.select([process.stderr], [], [], 20)[0] else ""
+        assert "locked" in line and DISK in line
+    device, complaint = process.communicate(timeout=20)
+    assert process.returncode == 0 and complaint == ""
+    assert device.startswith("/dev/loop")
+
+
+@loop_test
+@pytest.mark.needs("unshare", "mkswap")
+def test_the_same_path_in_another_namespace(disks, place, own_device):
+    """A container's file of the same path is not our disk."""
+    container = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-ec",
+         f"mount -t tmpfs none {disks.point}; truncate -s 256M {disks.disk(SWAP)}; "
+         f"mkswap {disks.disk(SWAP)} >&2; losetup {own_device} {disks.disk(SWAP)}; echo ready; "
+         "read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert container.stdout.readline() == b"ready\n"
+        backing = sysfs(own_device, "loop/backing_file")
+        assert backing.read_text() == f"{disks.disk(SWAP)}\n"
+        assert "not attached" in refusal("detach", SWAP)
+        assert "no disk of zramfs" in refusal("detach", own_device)
+        assert not of_heading(ctl("check", SWAP), own_device)
+        device = printed(ctl("swapon", SWAP))
+        assert device != own_device and own_device not in swaps()
+        row = run(CTL, "--raw", "-n", "-o", "DEVICE,MOUNTPOINT", disks.disk(SWAP)).stdout.split()
+        assert row == [device, "[SWAP]"]
+        ctl("detach", SWAP)
+        assert not sysfs(device, "loop").exists() and backing.exists()
+    finally:
+        container.communicate(b"\n", timeout=20)
+        run("losetup", "--detach", own_device)
+        wait_until(lambda: not sysfs(own_device, "loop").exists(), what="detach")
+
+
+@loop_test
+@pytest.mark.needs("unshare")
+@pytest.mark.parametrize("told", [True, False])
+def test_detach_from_a_mount_that_was_unmounted_lazily(disks, machine, own_device, told):
+    """Where the kernel tells that it is FUSE's, and where it does not."""
+    elsewhere = ["unshare", "--mount", "sh", "-ec",
+                 "umount /sys/fs/fuse/connections 2>/dev/null || :; " +
+                 ("mount -t fusectl none /sys/fs/fuse/connections; " if told else "") +
+                 'exec "$@"', "sh"]
+    device = printed(ctl("attach", f"--device={own_device}", DISK))
+    machine.later(run, "losetup", "--detach", device, check=False)
+    run("umount", "-l", disks.point)
+    said = refusal("detach", device, prefix=elsewhere)
+    assert sysfs(device, "loop").exists() and setting(device, "write_cache") == "write through"
+    if told:
+        assert "--force" in said
+        ctl("detach", "--force", device, prefix=elsewhere)
+    else:
+        commands = re.search(r"(losetup --detach \S+); .*: (echo .*)", said)
+        run("sh", "-ec", f"{commands[1]}; {commands[2]}")
+    wait_until(lambda: not sysfs(device, "loop").exists(), what="detach")
+    assert setting(device, "write_cache") == "write back"
+    wait_until(lambda: not disks.pids(), what="the end of the daemon")
+
+
+@loop_test
+def test_a_daemon_that_hangs_is_given_up(disks):
+    device = printed(ctl("attach", DISK))
+    try:
+        for pid in disks.pids():
+            os.kill(pid, signal.SIGSTOP)
+        said = refusal("detach", device, timeout=40)
+        assert device in said and "does not answer" in said
+        done = run(CTL, "list", check=False, timeout=40)
+        assert f"{disks.point}: its daemon does not answer" in done.stderr
+    finally:
+        for pid in disks.pids():
+            os.kill(pid, signal.SIGCONT)
+    ctl("detach", device)
+
+
+@loop_test
+def test_what_a_mount_says_of_its_source(disks, place):
+    """Free text, which an ordinary user's mount may fill with the name of a device."""
+    device = printed(ctl("swapon", SWAP))
+    with Fake(place / "fake", {"file": b""}, user_id=65534, source=device, fstype="fuse.sshfs"):
+        row = run(CTL, "--raw", "-n", "-o", "MOUNTPOINT", disks.disk(SWAP)).stdout
+        assert row == "[SWAP]\n"
+        ctl("detach", SWAP)
+    assert device not in swaps()
+
+
 # swapon
 
 
@@ -573,7 +718,10 @@ def test_detach_refuses_what_memory_cannot_hold(disks, place, cgroup_or_skip):
     device = printed(ctl("swapon", SWAP))
     with program_swapped_out(device) as (cgroup, checked):
         used_mib = swaps()[device][1] // 1024
+        run("mkswap", disks.disk(DISK))
+        ctl("swapon", "--priority=1", DISK)  # no room: it is memory itself
         said = refusal("detach", SWAP, prefix=short)
+        ctl("detach", DISK)
         figures = [int(number) for number in re.findall(r"(\d+) MiB", said)]
         assert abs(figures[0] - used_mib) <= 8 and figures[1] == 20 and "--force" in said
         assert device in swaps() and loops_on(place) == [device]
@@ -644,6 +792,10 @@ def findings(done):
 
 def states(section):
     return {what: found[0] for what, found in section.items()}
+
+
+def of_heading(done, device):
+    return [heading for heading in findings(done) if heading.startswith(f"{device} on ")]
 
 
 def of_device(done, device):
@@ -816,6 +968,22 @@ def test_check_of_the_daemon(disks):
     locked = re.search(r"VmLck:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]
     assert found["locked memory"][0] == ("warn" if locked == "0" else "ok")
     assert found["mem_limit"][0] == "ok" and "320M" in found["mem_limit"][1]
+
+
+@pytest.mark.root
+@pytest.mark.needs("setpriv")
+def test_check_is_not_taken_in_by_a_name(disks, user):
+    """Anyone may have a process that is called zramfs and has the mount point as an argument."""
+    run("cp", "/bin/sh", user.home / "zramfs")
+    pretender = subprocess.Popen(
+        [*user.prefix(), str(user.home / "zramfs"), "-c", "echo ready; read line; :",
+         str(disks.point)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/")
+    try:
+        assert pretender.stdout.readline() == b"ready\n"
+        done = ctl("check", disks.point)
+        assert str(pretender.pid) not in re.findall(r"\d+", done.stdout)
+    finally:
+        pretender.communicate(b"\n", timeout=20)
 
 
 @pytest.mark.root

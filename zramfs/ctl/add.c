@@ -13,6 +13,7 @@
 #include "control.h"
 #include "in-use.h"
 #include "say.h"
+#include "text.h"
 #include "verb.h"
 
 static const struct option add_options[] = {
@@ -92,6 +93,7 @@ static void refusal_say(const struct name *name, const char *disk, int error)
 /* Without a name it is the first zram<N> that is free. */
 static int disk_make(const struct name *name, const struct assignments *assignments)
 {
+	ZR_CLEANUP(zr_freep) char *path = NULL;
 	char disk[ZR_NAME_MAX + 1];
 	unsigned int i = 0;
 	int r;
@@ -106,14 +108,15 @@ static int disk_make(const struct name *name, const struct assignments *assignme
 		line = line_make(disk, assignments);
 		if (!line)
 			return VERB_MISUSED;
-		r = control_write_line(name->mount, "hot_add", line);
+		r = control_write_line(name, "hot_add", line);
 	} while (r == -EEXIST && !name->disk && ++i < ZR_DISKS_MAX);
 
 	if (r < 0) {
 		refusal_say(name, disk, -r);
 		return VERB_FAILED;
 	}
-	printf("%s%s%s\n", name->mount, strcmp(name->mount, "/") == 0 ? "" : "/", disk);
+	path = say_text("%s%s%s", name->mount, strcmp(name->mount, "/") == 0 ? "" : "/", disk);
+	puts(text_for_output(path));
 	return VERB_DONE;
 }
 
@@ -136,6 +139,7 @@ static int add_run(int argc, char **argv)
 		return VERB_FAILED;
 	/* It has no name yet, but what is said is said of a disk. */
 	made.mount = say_text("%s", name.mount);
+	made.device = name.device;
 	made.disk = say_text("%s", name.disk ? name.disk : "the new disk");
 	r = assignments_take(&assignments, &verb_add, &made, true, argv + optind,
 			     (size_t)(argc - optind));
@@ -149,7 +153,7 @@ static int disk_remove(const struct name *name)
 	ZR_CLEANUP(zr_freep) char *why = NULL;
 	int r;
 
-	r = control_write_line(name->mount, "hot_remove", name->disk);
+	r = control_write_line(name, "hot_remove", name->disk);
 	if (r == 0)
 		return VERB_DONE;
 	if (r == -EBUSY)

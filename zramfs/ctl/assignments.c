@@ -164,7 +164,7 @@ static int value_take(const struct taking *taking, struct assignment *assignment
 		r = parse(assignment, spec, daemon, text, sizeof(text));
 	if (r < 0) {
 		say_error("%s: %s=%s: %s; allowed: %s", taking->label, attr->name,
-			  assignment->value, r == -ERANGE ? "too large" : "not a value for it",
+			  assignment->value, r == -ERANGE ? "out of range" : "not a value for it",
 			  attr->allowed);
 		return VERB_MISUSED;
 	}

@@ -26,13 +26,17 @@ static const struct option options[] = {
 };
 
 /* A disk on two devices would have two views of itself, and neither knows of the other. */
-static int refuse_attached(const struct name *name)
+static int refuse_attached(const struct name *name, int lock)
 {
+	const struct mount mount = name_mount(name);
+	struct loop_file file;
 	struct loop_user *loops;
 	size_t n_loops;
 	int r;
 
-	r = loops_read_on(name->path, &loops, &n_loops);
+	r = loop_file_of(lock, &file);
+	if (r == 0)
+		r = loops_read_on(&file, &mount, name->disk, &loops, &n_loops);
 	if (r < 0) {
 		say_error("cannot read which loop devices there are: %s", strerror(-r));
 		return r;
@@ -46,24 +50,41 @@ static int refuse_attached(const struct name *name)
 	return r;
 }
 
-static int attach(const struct name *name, const struct loop_wish *wish)
+/* One that nobody is told of would be nobody's to detach. main.c says why. */
+static int attach_and_tell(const struct name *name, const struct loop_wish *wish)
 {
 	char device[LOOP_DEVICE_MAX];
+	struct loop_user loop;
+	int r;
+
+	r = loop_attach(name, wish, device);
+	if (r < 0)
+		return r;
+	puts(device);
+	if (fflush(stdout) == 0)
+		return 0;
+	if (loop_read(device, &loop) == 0) {
+		(void)loop_detach(&loop);
+		loop_clear(&loop);
+	}
+	return -EIO;
+}
+
+static int attach(const struct name *name, const struct loop_wish *wish)
+{
+	const struct mount mount = name_mount(name);
 	int lock, r;
 
-	lock = loop_lock(name->path);
+	lock = loop_lock(&mount, name->disk);
 	if (lock < 0) {
-		say_error("%s: %s", name->path, strerror(-lock));
+		say_error("%s: %s", name->path, say_reason(-lock));
 		return VERB_FAILED;
 	}
-	r = refuse_attached(name);
+	r = refuse_attached(name, lock);
 	if (r == 0)
-		r = loop_attach(name, wish, device);
+		r = attach_and_tell(name, wish);
 	close(lock);
-	if (r < 0)
-		return VERB_FAILED;
-	puts(device);
-	return say_end(VERB_DONE);
+	return r < 0 ? VERB_FAILED : VERB_DONE;
 }
 
 static int attach_run(int argc, char **argv)

@@ -42,7 +42,7 @@ static void check_locked(struct report *report, const struct serving *serving)
 	if (serving->locked_bytes > 0)
 		report_finding(report, REPORT_OK, "locked memory", NULL, "%s",
 			       human_size(locked, (uint64_t)serving->locked_bytes));
-	else if (!serving->is_roots && serving->lock_limit >= 0 && serving->lock_limit < INT64_MAX)
+	else if (serving->uid != 0 && serving->lock_limit >= 0 && serving->lock_limit < INT64_MAX)
 		report_finding(report, REPORT_WARN, "locked memory", NULL,
 			       "none, and its limit is %s: it can be swapped out itself, so it "
 			       "should not be the only swap",
@@ -194,7 +194,7 @@ void check_daemon(struct check *check, const struct mount *mount)
 	int r;
 
 	report_heading(&check->report, "daemon of %s", mount->path);
-	r = view_read(mount->path, &view, why);
+	r = mount->is_foreign ? -EACCES : view_read(mount, &view, why);
 	if (r == 0) {
 		most_bytes = most_of(&view);
 		view_clear(&view);

@@ -205,6 +205,13 @@ static void check_top(struct check *check, const struct loop_user *loop)
 			       "attached with an offset or a limit of its size");
 }
 
+static bool is_same_file(const struct loop_user *one, const struct loop_user *other)
+{
+	if (one->file.device != 0 && other->file.device != 0)
+		return loop_file_same(&one->file, &other->file);
+	return strcmp(one->backing, other->backing) == 0;
+}
+
 /* Another device on the same disk, whose writes this one does not see. */
 static void check_twin(struct check *check, const struct loop_user *loop)
 {
@@ -214,7 +221,7 @@ static void check_twin(struct check *check, const struct loop_user *loop)
 	for (i = 0; i < check->n_loops; ++i) {
 		const struct loop_user *other = &check->loops[i];
 
-		if (other->number == loop->number || strcmp(other->backing, loop->backing) != 0)
+		if (other->number == loop->number || !is_same_file(other, loop))
 			continue;
 		remedy = say_text("zramfsctl detach %s", other->device);
 		report_finding(&check->report,

@@ -63,6 +63,7 @@ static void check_everything(struct check *check)
 static void check_named(struct check *check, const struct name *name)
 {
 	const struct mount *mount = NULL;
+	struct mount named;
 	bool is_attached = false;
 	size_t i;
 
@@ -70,12 +71,15 @@ static void check_named(struct check *check, const struct name *name)
 		if (strcmp(check->mounts[i].path, name->mount) == 0)
 			mount = &check->mounts[i];
 	}
-	if (!name->disk && mount)
-		check_daemon(check, mount);
+	if (!name->disk && mount) {
+		named = *mount;
+		named.is_foreign = false;
+		check_daemon(check, &named);
+	}
 	for (i = 0; i < check->n_loops; ++i) {
 		const struct loop_user *loop = &check->loops[i];
 
-		if (name->disk ? loop_is_on(loop, name->path)
+		if (name->disk ? mount && loop_is_on(loop, mount, name->disk)
 			       : mount && loop_mount(loop, mount, 1) != NULL) {
 			check_loop(check, loop);
 			is_attached = true;
@@ -139,7 +143,7 @@ static int check_run(int argc, char **argv)
 	if (check.report.has_heading)
 		found = report_end(&check.report) && found;
 	check_clear(&check);
-	return say_end(found ? VERB_DONE : VERB_FAILED);
+	return found ? VERB_DONE : VERB_FAILED;
 }
 
 const struct verb verb_check = {

@@ -43,7 +43,7 @@ static char *loops_text(const struct row *row, const char *(*what)(const struct 
 		const struct loop_user *loop = &row->loops[i];
 		char *more;
 
-		if (!loop_is_on(loop, row->disk->path) || !what(loop))
+		if (!loop_is_on(loop, row->mount, row->disk->name) || !what(loop))
 			continue;
 		more = say_text("%s%s%s", text ? text : "", text ? "," : "", what(loop));
 		free(text);
@@ -81,7 +81,8 @@ static uint64_t limit_number(const struct row *row)
 
 static uint64_t streams_number(const struct row *row)
 {
-	struct name name = { (char *)row->mount, row->disk->name, row->disk->path };
+	struct name name = { row->mount->path, row->disk->name, row->disk->path,
+			     row->mount->device };
 	ZR_CLEANUP(zr_freep) char *text = NULL;
 
 	if (control_read(&name, zr_attr_find("max_comp_streams"), &text) < 0)

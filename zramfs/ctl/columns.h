@@ -30,7 +30,7 @@ enum column_kind {
 
 /* What a row of the list is about. */
 struct row {
-	const char *mount;
+	const struct mount *mount;
 	const struct view *view;
 	const struct view_disk *disk;
 	const struct loop_user *loops;

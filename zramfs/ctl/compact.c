@@ -11,6 +11,7 @@
 #include "human.h"
 #include "mounts.h"
 #include "say.h"
+#include "text.h"
 #include "verb.h"
 #include "view.h"
 
@@ -32,26 +33,27 @@ static const struct view_disk *disk_choose(const struct view *view, const char *
 
 static void result_print(const char *mount, uint64_t before, uint64_t after)
 {
+	ZR_CLEANUP(zr_freep) char *path = say_text("%s", mount);
 	char back[HUMAN_MAX], then[HUMAN_MAX], now[HUMAN_MAX];
 
 	if (before == VIEW_UNKNOWN || after == VIEW_UNKNOWN)
 		return;
-	printf("%s: %s came back: %s, was %s\n", mount,
+	printf("%s: %s came back: %s, was %s\n", text_for_output(path),
 	       human_size(back, before > after ? before - after : 0), human_size(now, after),
 	       human_size(then, before));
 }
 
-static int mount_view(const char *mount, struct view *view)
+static int mount_view(const struct mount *mount, struct view *view)
 {
 	char why[VIEW_WHY_MAX];
 
 	if (view_read(mount, view, why) == 0)
 		return VERB_DONE;
-	say_error("%s: %s", mount, why);
+	say_error("%s: %s", mount->path, why);
 	return VERB_FAILED;
 }
 
-static int view_compact(const char *mount, const struct view *view, const char *wanted)
+static int view_compact(const struct mount *mount, const struct view *view, const char *wanted)
 {
 	ZR_CLEANUP(view_clear) struct view after = { 0 };
 	const struct view_disk *disk;
@@ -60,18 +62,18 @@ static int view_compact(const char *mount, const struct view *view, const char *
 	disk = disk_choose(view, wanted);
 	if (!disk) {
 		/* There is nothing in it. */
-		result_print(mount, view->total.store_memory, view->total.store_memory);
+		result_print(mount->path, view->total.store_memory, view->total.store_memory);
 		return VERB_DONE;
 	}
-	name = (struct name){ (char *)mount, disk->name, disk->path };
+	name = (struct name){ mount->path, disk->name, disk->path, mount->device };
 	if (control_write(&name, zr_attr_find("compact"), "1") < 0 ||
 	    mount_view(mount, &after) != VERB_DONE)
 		return VERB_FAILED;
-	result_print(mount, view->total.store_memory, after.total.store_memory);
+	result_print(mount->path, view->total.store_memory, after.total.store_memory);
 	return VERB_DONE;
 }
 
-static int mount_compact(const char *mount, const char *wanted)
+static int mount_compact(const struct mount *mount, const char *wanted)
 {
 	ZR_CLEANUP(view_clear) struct view view = { 0 };
 
@@ -84,15 +86,16 @@ static int all_compact(void)
 {
 	int status = VERB_DONE, r;
 	struct mount *mounts;
-	size_t n_mounts, i;
+	size_t n_mounts, n, i;
 
 	r = mounts_read(&mounts, &n_mounts);
 	if (r < 0) {
 		say_error("mounts: %s", say_reason(-r));
 		return VERB_FAILED;
 	}
-	for (i = 0; i < n_mounts; ++i) {
-		if (mount_compact(mounts[i].path, NULL) != VERB_DONE)
+	n = mounts_n_own(mounts, n_mounts);
+	for (i = 0; i < n; ++i) {
+		if (mount_compact(&mounts[i], NULL) != VERB_DONE)
 			status = VERB_FAILED;
 	}
 	mounts_free(mounts, n_mounts);
@@ -102,6 +105,7 @@ static int all_compact(void)
 static int compact_run(int argc, char **argv)
 {
 	ZR_CLEANUP(name_free) struct name name = { 0 };
+	struct mount mount;
 
 	if (verb_option(&verb_compact, argc, argv) != -1)
 		return VERB_MISUSED;
@@ -111,7 +115,8 @@ static int compact_run(int argc, char **argv)
 		return verb_misused(&verb_compact, "one name at most is needed");
 	if (name_find_any(argv[optind], &name) < 0)
 		return VERB_FAILED;
-	return mount_compact(name.mount, name.disk);
+	mount = name_mount(&name);
+	return mount_compact(&mount, name.disk);
 }
 
 const struct verb verb_compact = {

@@ -4,15 +4,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ask.h"
+#include "below.h"
 #include "say.h"
+#include "text.h"
 
 static char *control_path(const struct name *name, const char *attribute)
 {
-	return say_text("%s/.control/%s/%s", name->mount, name->disk ? name->disk : "zramfs",
-			attribute);
+	return say_text(".control/%s/%s", name->disk ? name->disk : "zramfs", attribute);
 }
 
 static const char *label_of(const struct name *name)
@@ -29,6 +33,8 @@ static int descriptor_read(int fd, char **textp)
 
 	do {
 		if (n_room - n_text < 2) {
+			if (n_room >= ASK_BYTES_MAX)
+				return -EFBIG;
 			n_room = n_room == 0 ? ZR_ATTR_TEXT_MAX : n_room * 2;
 			text = realloc(text, n_room);
 			if (!text)
@@ -48,26 +54,26 @@ static int descriptor_read(int fd, char **textp)
 }
 
 /* Nothing is said. */
-static int path_read(const char *path, char **textp)
+static int path_read(const struct mount *mount, const char *path, char **textp)
 {
 	int fd, r;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = below_open(mount, path, O_RDONLY);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	r = descriptor_read(fd, textp);
 	close(fd);
 	return r;
 }
 
-static int path_write(const char *path, const char *text)
+static int path_write(const struct mount *mount, const char *path, const char *text)
 {
 	ssize_t n;
 	int fd, r;
 
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	fd = below_open(mount, path, O_WRONLY);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	/* One write is one request, whose error is the answer; nothing at all would be none. */
 	n = *text ? write(fd, text, strlen(text)) : write(fd, "\n", 1);
 	r = n < 0 ? -errno : 0;
@@ -75,18 +81,60 @@ static int path_write(const char *path, const char *text)
 	return r;
 }
 
-int control_read(const struct name *name, const struct zr_attr *attr, char **textp)
+static void reading_say(const struct name *name, const struct zr_attr *attr, int r)
 {
-	ZR_CLEANUP(zr_freep) char *path = control_path(name, attr->name);
-	int r;
-
-	r = path_read(path, textp);
 	if (r == -EACCES && !attr->show && !attr->stream)
 		say_error("%s: %s: it is written, not read", label_of(name), attr->name);
 	else if (r == -ENOENT)
 		say_error("%s: %s: its daemon has no such attribute", label_of(name), attr->name);
 	else if (r < 0)
 		say_error("%s: %s: %s", label_of(name), attr->name, say_reason(-r));
+}
+
+int control_read(const struct name *name, const struct zr_attr *attr, char **textp)
+{
+	ZR_CLEANUP(zr_freep) char *path = control_path(name, attr->name);
+	const struct mount mount = name_mount(name);
+	int r;
+
+	r = path_read(&mount, path, textp);
+	reading_say(name, attr, r);
+	return r;
+}
+
+/* Lines, and parts of lines. */
+static int lines_copy(int fd, const char *before)
+{
+	char text[65536], *line, *rest;
+	bool is_begun = false;
+	ssize_t n;
+
+	while ((n = read(fd, text, sizeof(text) - 1)) > 0) {
+		text[n] = 0;
+		rest = text_for_output(text);
+		while (rest && *rest) {
+			line = strsep(&rest, "\n");
+			printf("%s%s%s", is_begun ? "" : before, line, rest ? "\n" : "");
+			is_begun = !rest;
+		}
+	}
+	if (is_begun)
+		putchar('\n');
+	return n < 0 ? -errno : 0;
+}
+
+int control_copy(const struct name *name, const struct zr_attr *attr)
+{
+	ZR_CLEANUP(zr_freep) char *path = control_path(name, attr->name);
+	ZR_CLEANUP(zr_freep) char *before = say_text("%s=", attr->name);
+	const struct mount mount = name_mount(name);
+	int fd, r;
+
+	fd = below_open(&mount, path, O_RDONLY);
+	r = fd < 0 ? fd : lines_copy(fd, before);
+	if (fd >= 0)
+		close(fd);
+	reading_say(name, attr, r);
 	return r;
 }
 
@@ -113,7 +161,7 @@ static void refusal_say(const struct name *name, const struct zr_attr *attr, con
 	case E2BIG:
 	case ENOTBLK:
 		say_error("%s: %s; allowed: %s", what,
-			  error == ERANGE ? "too large" : "not a value for it",
+			  error == ERANGE ? "out of range" : "not a value for it",
 			  attr->allowed ? attr->allowed : "nothing");
 		break;
 	case EBUSY:
@@ -138,19 +186,26 @@ static void refusal_say(const struct name *name, const struct zr_attr *attr, con
 int control_write(const struct name *name, const struct zr_attr *attr, const char *text)
 {
 	ZR_CLEANUP(zr_freep) char *path = control_path(name, attr->name);
+	const struct mount mount = name_mount(name);
 	int r;
 
-	r = path_write(path, text);
+	r = path_write(&mount, path, text);
 	if (r < 0)
 		refusal_say(name, attr, text, -r);
 	return r;
 }
 
-int control_write_line(const char *mount, const char *file, const char *line)
+int control_write_line(const struct name *name, const char *file, const char *line)
 {
-	ZR_CLEANUP(zr_freep) char *path = say_text("%s/.control/%s", mount, file);
+	ZR_CLEANUP(zr_freep) char *path = say_text(".control/%s", file);
+	const struct mount mount = name_mount(name);
 
-	return path_write(path, line);
+	return path_write(&mount, path, line);
+}
+
+int control_reset_counters(const struct mount *mount)
+{
+	return path_write(mount, ".stats", "0");
 }
 
 int control_has_size(const struct name *name)

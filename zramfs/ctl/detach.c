@@ -8,9 +8,11 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/swap.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base.h"
@@ -72,19 +74,57 @@ static uint64_t memory_available(void)
 	return kib * 1024;
 }
 
+/* On disks of zramfs, and zram: what goes there takes memory, too. */
+struct in_memory {
+	struct loop_user *loops;
+	struct mount *mounts;
+	size_t n_loops, n_mounts;
+};
+
+static void in_memory_read(struct in_memory *in_memory)
+{
+	*in_memory = (struct in_memory){ 0 };
+	if (loops_read(&in_memory->loops, &in_memory->n_loops) < 0)
+		in_memory->n_loops = 0;
+	if (mounts_read(&in_memory->mounts, &in_memory->n_mounts) < 0)
+		in_memory->n_mounts = 0;
+}
+
+static void in_memory_clear(struct in_memory *in_memory)
+{
+	loops_free(in_memory->loops, in_memory->n_loops);
+	mounts_free(in_memory->mounts, in_memory->n_mounts);
+}
+
+static bool is_in_memory(const struct in_memory *in_memory, const struct swap_area *area)
+{
+	size_t i;
+
+	for (i = 0; i < in_memory->n_loops; ++i) {
+		const struct loop_user *loop = &in_memory->loops[i];
+
+		if (loop->top == LOOP_TOP_SWAP && strcmp(area->path, loop->top_device) == 0 &&
+		    loop_mount(loop, in_memory->mounts, in_memory->n_mounts))
+			return true;
+	}
+	return strncmp(area->path, "/dev/zram", strlen("/dev/zram")) == 0;
+}
+
 /* What is out there must have room elsewhere, or the kernel kills programs to make it. */
 static int refuse_without_room(const struct loop_user *loops, size_t n_loops)
 {
+	ZR_CLEANUP(in_memory_clear) struct in_memory in_memory = { 0 };
 	uint64_t used_bytes = 0, room_bytes = memory_available();
 	struct swap_area *areas;
 	size_t n_areas, i;
 
 	if (swaps_read(&areas, &n_areas) < 0)
 		return 0;
+	in_memory_read(&in_memory);
 	for (i = 0; i < n_areas; ++i) {
 		if (is_of_these(&areas[i], loops, n_loops))
 			used_bytes += areas[i].used_bytes;
-		else
+		else if (!is_in_memory(&in_memory, &areas[i]))
 			room_bytes += areas[i].size_bytes - areas[i].used_bytes;
 	}
 	swaps_free(areas, n_areas);
@@ -119,7 +159,7 @@ static int swap_end(const char *device)
 }
 
 /* Partitions may be swapped to as well, each by itself. */
-static int detach_one(const char *device)
+static int swaps_end(const char *device)
 {
 	struct loop_user loop;
 	bool is_swap = true;
@@ -129,15 +169,23 @@ static int detach_one(const char *device)
 		if (loop_read(device, &loop) < 0)
 			return 0; /* detached meanwhile */
 		is_swap = loop.top == LOOP_TOP_SWAP;
-		if (is_swap)
-			r = swap_end(loop.top_device);
-		else
-			r = refuse_used(&loop);
-		if (r == 0 && !is_swap)
-			r = loop_detach(&loop);
+		r = is_swap ? swap_end(loop.top_device) : refuse_used(&loop);
 		loop_clear(&loop);
 	}
 	return r;
+}
+
+static int detach_one(const struct loop_user *loop)
+{
+	int fd, r;
+
+	/* So that it is on this file as long as it is swapped off. */
+	fd = loop_hold(loop, O_RDONLY);
+	if (fd < 0)
+		return fd == -ENODEV ? 0 : fd;
+	r = swaps_end(loop->device);
+	close(fd);
+	return r < 0 ? r : loop_detach(loop);
 }
 
 static int detach_all(const struct loop_user *loops, size_t n_loops, bool force)
@@ -150,54 +198,126 @@ static int detach_all(const struct loop_user *loops, size_t n_loops, bool force)
 	if (r == 0 && !force)
 		r = refuse_without_room(loops, n_loops);
 	for (i = 0; r == 0 && i < n_loops; ++i)
-		r = detach_one(loops[i].device);
-	return r;
-}
-
-/* A disk whose daemon is dead cannot be locked, and nobody can attach it either. */
-static int detach_locked(const char *path, const struct loop_user *loops, size_t n_loops,
-			 bool force)
-{
-	const int lock = loop_lock(path);
-	int r;
-
-	r = detach_all(loops, n_loops, force);
-	if (lock >= 0)
-		close(lock);
+		r = detach_one(&loops[i]);
 	return r;
 }
 
 /* what is meant */
 
-static int detach_name(const char *text, bool force)
+/* The disk's lock is held, and only now is it known what is to go. */
+static int detach_locked(const struct name *name, int lock, bool force)
 {
+	const struct mount mount = name_mount(name);
 	struct loop_user *loops;
-	struct name name;
+	struct loop_file file;
 	size_t n_loops;
 	int r;
+
+	r = loop_file_of(lock, &file);
+	if (r == 0)
+		r = loops_read_on(&file, &mount, name->disk, &loops, &n_loops);
+	if (r < 0) {
+		say_error("cannot read which loop devices there are: %s", strerror(-r));
+		return r;
+	}
+	if (n_loops == 0) {
+		say_error("%s: not attached", name->disk);
+		r = -ENXIO;
+	} else {
+		r = detach_all(loops, n_loops, force);
+	}
+	loops_free(loops, n_loops);
+	return r;
+}
+
+static int detach_name(const char *text, bool force)
+{
+	struct mount mount;
+	struct name name;
+	int lock, r;
 
 	r = name_find(text, &name);
 	if (r < 0)
 		return r;
-	r = loops_read_on(name.path, &loops, &n_loops);
-	if (r < 0) {
-		say_error("cannot read which loop devices there are: %s", strerror(-r));
+	mount = name_mount(&name);
+	lock = loop_lock(&mount, name.disk);
+	if (lock < 0) {
+		say_error("%s: %s", name.path, say_reason(-lock));
+		r = lock;
 	} else {
-		if (n_loops == 0) {
-			say_error("%s: not attached", name.disk);
-			r = -ENXIO;
-		} else {
-			r = detach_locked(name.path, loops, n_loops, force);
-		}
-		loops_free(loops, n_loops);
+		r = detach_locked(&name, lock, force);
+		close(lock);
 	}
 	name_free(&name);
 	return r;
 }
 
-/* By its device, which works when its mount answers no more. */
+/* It is what it was before the lock was waited for, or it is left alone: loop_hold(). */
+static int detach_device_of(const struct mount *mount, const struct loop_user *loop, bool force)
+{
+	struct loop_user now;
+	int lock, r;
+
+	/* A disk whose daemon is dead cannot be locked, and nobody can attach it either. */
+	lock = loop_lock(mount, loop_disk(loop));
+	if (lock < 0 && lock != -ENOTCONN && lock != -ECONNABORTED && lock != -ENOENT) {
+		say_error("%s: %s: %s", loop->device, loop->backing, say_reason(-lock));
+		return lock;
+	}
+	r = loop_read(loop->device, &now);
+	if (r == 0) {
+		now.file = loop->file;
+		free(now.backing);
+		now.backing = say_text("%s", loop->backing);
+		r = detach_all(&now, 1, force);
+		loop_clear(&now);
+	} else {
+		r = r == -ENODEV ? 0 : r; /* detached meanwhile */
+	}
+	if (lock >= 0)
+		close(lock);
+	return r;
+}
+
+/* Nothing of it can be seen but what attach set, and that it is on a FUSE mount that is there: such
+ * mounts have a directory that is called by the minor number of their device. */
+static bool is_of_hidden_mount(const struct loop_user *loop)
+{
+	char connection[64];
+
+	snprintf(connection, sizeof(connection), "/sys/fs/fuse/connections/%u",
+		 minor(loop->file.device));
+	return loop->file.device != 0 && major(loop->file.device) == 0 &&
+	       access(connection, F_OK) == 0 && loop->queue.write_back == 0 &&
+	       loop->queue.sector_bytes == LOOP_SECTOR_BYTES;
+}
+
+/* On no disk that can be seen. To take it off by losetup alone may leave it without flushes. */
+static int detach_stranger(const struct loop_user *loop, bool force)
+{
+	if (is_of_hidden_mount(loop)) {
+		if (force)
+			return detach_all(loop, 1, true);
+		say_error("%s: it is on %s of a mount that was unmounted or is hidden, whose disks "
+			  "go with their last user; --force detaches it all the same",
+			  loop->device, loop->backing);
+	} else if (loop->queue.write_back == 0 && !loop->read_only) {
+		say_error("%s: it is on %s, which is no disk of zramfs; losetup --detach %s; and "
+			  "since it goes without flushes, before another use: echo \"write "
+			  "back\" >/sys/block/%s/queue/write_cache",
+			  loop->device, loop->backing, loop->device,
+			  strrchr(loop->device, '/') + 1);
+	} else {
+		say_error("%s: it is on %s, which is no disk of zramfs; losetup --detach %s",
+			  loop->device, loop->backing, loop->device);
+	}
+	return -EINVAL;
+}
+
+/* By its device, which works when its daemon is dead. */
 static int detach_device(const char *device, bool force)
 {
+	const struct mount *mount;
 	struct loop_user loop;
 	struct mount *mounts;
 	size_t n_mounts;
@@ -215,13 +335,8 @@ static int detach_device(const char *device, bool force)
 		return r;
 	}
 
-	if (loop_mount(&loop, mounts, n_mounts)) {
-		r = detach_locked(loop.backing, &loop, 1, force);
-	} else {
-		say_error("%s: it is on %s, which is no disk of zramfs; losetup --detach %s",
-			  device, loop.backing, device);
-		r = -EINVAL;
-	}
+	mount = loop_mount(&loop, mounts, n_mounts);
+	r = mount ? detach_device_of(mount, &loop, force) : detach_stranger(&loop, force);
 	mounts_free(mounts, n_mounts);
 	loop_clear(&loop);
 	return r;
@@ -251,7 +366,9 @@ const struct verb verb_detach = {
 	.help = "take a disk off its loop devices, or one of them off its disk",
 	.text = "Swapping to it is ended first. A filesystem must be unmounted before.\n"
 		"\n"
-		"      --force  though memory and other swap may not hold what is swapped to it\n",
+		"      --force  though memory and other swap may not hold what is swapped to it, "
+		"or\n"
+		"               though its mount is gone, and the disk with its last device\n",
 	.short_options = "",
 	.options = options,
 	.run = detach_run,

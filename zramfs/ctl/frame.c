@@ -8,6 +8,7 @@
 #include "base.h"
 #include "human.h"
 #include "say.h"
+#include "text.h"
 
 #define NAME_WIDTH_MIN 8u
 #define NAME_WIDTH_MAX 40u
@@ -168,8 +169,9 @@ static void layout_make(const struct frame *frame, const struct sample *sample,
  * more. What could move the cursor is not shown. */
 static void name_print(FILE *out, const char *name, unsigned int width)
 {
-	unsigned int n = characters(name);
-	const char *at = name;
+	ZR_CLEANUP(zr_freep) char *safe = text_clean(say_text("%s", name));
+	unsigned int n = characters(safe);
+	const char *at = safe;
 
 	if (n > width) {
 		for (; n > width - 1; --n) {
@@ -180,8 +182,7 @@ static void name_print(FILE *out, const char *name, unsigned int width)
 		fputc('<', out);
 		++n;
 	}
-	for (; *at; ++at)
-		fputc((unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at, out);
+	fputs(at, out);
 	for (; n < width; ++n)
 		fputc(' ', out);
 }
@@ -236,8 +237,8 @@ static void bar_print(FILE *out, const struct frame *frame, const struct layout 
 	const double part = !has_limit || figures->memory == VIEW_UNKNOWN
 				    ? 0
 				    : (double)figures->memory / (double)figures->limit;
-	const unsigned int full =
-		(unsigned int)(zr_min((uint64_t)(part * layout->bar + 0.5), layout->bar));
+	/* A daemon may say anything: what is more than all is all. */
+	const unsigned int full = (unsigned int)((part < 1 ? part : 1) * layout->bar + 0.5);
 	const char *colour = part * 100 < BAR_WARM_PERCENT  ? "\033[32m"
 			     : part * 100 < BAR_HOT_PERCENT ? "\033[33m"
 							    : "\033[31m";
@@ -310,7 +311,7 @@ static void heading_print(FILE *out, const struct frame *frame, const struct lay
 /* Text of any length, as much of it as fits. */
 static void text_print(FILE *out, const struct frame *frame, const char *text)
 {
-	ZR_CLEANUP(zr_freep) char *line = say_text("%s", text);
+	ZR_CLEANUP(zr_freep) char *line = text_clean(say_text("%s", text));
 	unsigned int n = 0;
 	char *at;
 

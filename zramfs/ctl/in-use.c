@@ -17,6 +17,7 @@ static char *loop_text(const struct loop_user *loop, const struct name *name)
 
 char *in_use_text(const struct name *name)
 {
+	const struct mount mount = name_mount(name);
 	struct loop_user *loops = NULL;
 	size_t n_loops = 0, i;
 	char *text = NULL;
@@ -24,7 +25,7 @@ char *in_use_text(const struct name *name)
 	if (loops_read(&loops, &n_loops) < 0)
 		n_loops = 0;
 	for (i = 0; i < n_loops && !text; ++i) {
-		if (loop_is_on(&loops[i], name->path))
+		if (loop_is_on(&loops[i], &mount, name->disk))
 			text = loop_text(&loops[i], name);
 	}
 	loops_free(loops, n_loops);

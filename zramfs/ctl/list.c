@@ -310,21 +310,22 @@ static void table_narrow(struct list *list)
 /* Return: VERB_FAILED if the mount cannot be asked, which is said. */
 static int mount_add(struct list *list, const struct mount *mount)
 {
+	const size_t n_own = mounts_n_own(list->mounts, list->n_mounts);
 	char why[VIEW_WHY_MAX];
 	struct view view;
 	size_t i;
 
-	if (view_read(mount->path, &view, why) < 0) {
+	if (view_read(mount, &view, why) < 0) {
 		say_error("%s: %s", mount->path, why);
 		return VERB_FAILED;
 	}
 	for (i = 0; i < view.n_disks; ++i) {
-		const struct row row = { .mount = mount->path,
+		const struct row row = { .mount = mount,
 					 .view = &view,
 					 .disk = &view.disks[i],
 					 .loops = list->loops,
 					 .n_loops = list->n_loops,
-					 .is_path = list->n_mounts > 1 };
+					 .is_path = n_own > 1 || mount->is_foreign };
 
 		if (names_want(list->names, list->n_names, mount->path, view.disks[i].name))
 			row_add(list, &row);
@@ -361,7 +362,8 @@ static int mounts_list(struct list *list)
 
 	table_new(list);
 	for (i = 0; i < list->n_mounts; ++i) {
-		if (names_want(list->names, list->n_names, list->mounts[i].path, NULL) &&
+		if ((list->n_names > 0 || !list->mounts[i].is_foreign) &&
+		    names_want(list->names, list->n_names, list->mounts[i].path, NULL) &&
 		    mount_add(list, &list->mounts[i]) != VERB_DONE)
 			status = VERB_FAILED;
 	}

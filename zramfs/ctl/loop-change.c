@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/loop.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +15,13 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "ask.h"
 #include "base.h"
+#include "below.h"
 #include "openers.h"
 #include "say.h"
 #include "sync.h"
@@ -28,20 +33,121 @@
  * chance. */
 #define ATTACH_TRIES_MAX 256u
 
+/* How long a lock is waited for without a word. */
+#define LOCK_QUIET_S 1
+
 /* How long the kernel may take to let go, and a program that only had a look (udev does). */
 #define DETACH_WAIT_NS INT64_C(1000000000)
 #define DETACH_STEP_NS 5000000
 
-int loop_lock(const char *path)
+static const char *sys_name(const char *device)
+{
+	return strrchr(device, '/') + 1;
+}
+
+static void alarm_note(int number)
+{
+	(void)number;
+}
+
+/* So that what waits for ever is left now and then. */
+static void alarm_set(long seconds)
+{
+	const struct itimerval each = { { seconds, 0 }, { seconds, 0 } };
+	struct sigaction action = { .sa_handler = alarm_note };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &each, NULL);
+}
+
+static int lock_wait(int fd, const char *disk)
+{
+	bool is_said = false;
+	int r;
+
+	alarm_set(LOCK_QUIET_S);
+	for (;;) {
+		r = flock(fd, LOCK_EX) < 0 ? -errno : 0;
+		if (r != -EINTR)
+			break;
+		if (!is_said)
+			say_error("%s: somebody has locked its file; waiting", disk);
+		is_said = true;
+	}
+	alarm_set(0);
+	return r;
+}
+
+int loop_lock(const struct mount *mount, const char *disk)
 {
 	int fd, r;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = ask_open(mount, disk, O_RDONLY);
 	if (fd < 0)
-		return -errno;
-	do
-		r = flock(fd, LOCK_EX) < 0 ? -errno : 0;
-	while (r == -EINTR);
+		return fd;
+	r = lock_wait(fd, disk);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+/* the device */
+
+static int say_in_use(const struct loop_user *loop, int error)
+{
+	char *who;
+
+	if (error != EBUSY) {
+		say_error("%s: %s%s", loop->device, strerror(error),
+			  error == EACCES || error == EPERM
+				  ? "; detaching is for root and the group of that file"
+				  : "");
+		return -error;
+	}
+	/* Mounted where this process cannot see it, as in a container; or mkfs is at work. */
+	who = openers_text(loop->number);
+	say_error("%s: in use, by %s: not detached", loop->device, who);
+	free(who);
+	return -EBUSY;
+}
+
+/* Its path alone, where it cannot be asked: its daemon may be dead. */
+static bool is_backed_by(const char *device, const char *backing)
+{
+	const size_t n = strlen(backing);
+	char now[PATH_MAX];
+
+	return sysfile_read(now, sizeof(now), "/sys/block/%s/loop/backing_file", sys_name(device)) >
+		       0 &&
+	       strncmp(now, backing, n) == 0 && (now[n] == 0 || strcmp(now + n, " (deleted)") == 0);
+}
+
+static int hold_check(int fd, const struct loop_user *loop)
+{
+	struct loop_file now;
+	int r;
+
+	r = loop_file_ask(fd, &now);
+	if (r == -ENXIO)
+		return -ENODEV;
+	if (r == 0 && loop->file.device != 0)
+		return loop_file_same(&now, &loop->file) ? 0 : -ESTALE;
+	return is_backed_by(loop->device, loop->backing) ? 0 : -ESTALE;
+}
+
+int loop_hold(const struct loop_user *loop, int flags)
+{
+	int fd, r;
+
+	fd = open(loop->device, flags | O_CLOEXEC);
+	if (fd < 0)
+		return say_in_use(loop, errno);
+	r = hold_check(fd, loop);
+	if (r == -ESTALE)
+		say_error("%s: it is on another file than %s by now, and left alone", loop->device,
+			  loop->backing);
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -50,11 +156,6 @@ int loop_lock(const char *path)
 }
 
 /* settings */
-
-static const char *sys_name(const char *device)
-{
-	return strrchr(device, '/') + 1;
-}
 
 static void setting_write(const char *device, const char *setting, const char *value,
 			  const char *consequence)
@@ -123,13 +224,14 @@ static int size_check(const char *disk, uint64_t size_bytes)
 
 static int file_open(const struct name *name, bool read_only)
 {
+	const struct mount mount = name_mount(name);
 	struct stat st;
 	int fd, r;
 
-	fd = open(name->path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	fd = below_open(&mount, name->disk, read_only ? O_RDONLY : O_RDWR);
 	if (fd < 0) {
-		r = -errno;
-		say_error("%s: %s%s", name->path, strerror(-r),
+		r = fd;
+		say_error("%s: %s%s", name->path, say_reason(-r),
 			  r == -EACCES && !read_only ? "; to attach it for reading: --read-only"
 						     : "");
 		return r;
@@ -235,16 +337,17 @@ static int attach_somewhere(int fd, const struct name *name, const struct loop_w
 /* It is the disk's, with direct I/O: the kernel leaves that off, unsaid, where it cannot be. */
 static int attached_check(int loop, int fd, const char *device, const struct name *name)
 {
+	struct loop_file is_on, file;
 	struct loop_info64 info;
-	struct stat st;
 
-	if (ioctl(loop, LOOP_GET_STATUS64, &info) < 0 || fstat(fd, &st) < 0) {
+	if (ioctl(loop, LOOP_GET_STATUS64, &info) < 0) {
 		const int error = errno;
 
 		say_error("%s: %s", device, strerror(error));
 		return -error;
 	}
-	if (info.lo_inode != st.st_ino) {
+	if (loop_file_ask(loop, &is_on) < 0 || loop_file_of(fd, &file) < 0 ||
+	    !loop_file_same(&is_on, &file)) {
 		say_error("%s: it is on another file than %s", device, name->path);
 		return -ESTALE;
 	}
@@ -285,26 +388,13 @@ int loop_attach(const struct name *name, const struct loop_wish *wish, char devi
 
 /* detaching */
 
-/* Still on this file, though somebody else may have taken the device for another meanwhile? */
-static bool is_attached(const struct loop_user *loop)
-{
-	struct loop_user now;
-	bool same;
-
-	if (loop_read(loop->device, &now) < 0)
-		return false;
-	same = strcmp(now.backing, loop->backing) == 0;
-	loop_clear(&now);
-	return same;
-}
-
 static int wait_detached(const struct loop_user *loop)
 {
 	const struct timespec step = { .tv_nsec = DETACH_STEP_NS };
 	const int64_t deadline = zr_monotonic_ns() + DETACH_WAIT_NS;
 	char *who;
 
-	while (is_attached(loop)) {
+	while (is_backed_by(loop->device, loop->backing)) {
 		if (zr_monotonic_ns() < deadline) {
 			nanosleep(&step, NULL);
 			continue;
@@ -317,33 +407,15 @@ static int wait_detached(const struct loop_user *loop)
 	return 0;
 }
 
-static int say_in_use(const struct loop_user *loop, int error)
-{
-	char *who;
-
-	if (error != EBUSY) {
-		say_error("%s: %s%s", loop->device, strerror(error),
-			  error == EACCES || error == EPERM
-				  ? "; detaching is for root and the group of that file"
-				  : "");
-		return -error;
-	}
-	/* Mounted where this process cannot see it, as in a container; or mkfs is at work. */
-	who = openers_text(loop->number);
-	say_error("%s: in use, by %s: not detached", loop->device, who);
-	free(who);
-	return -EBUSY;
-}
-
 int loop_detach(const struct loop_user *loop)
 {
 	int fd, r = 0;
 
 	/* Exclusive: fails while anything is mounted from it or swaps to it, in any namespace, and
 	 * keeps them off until it is done. */
-	fd = open(loop->device, O_RDONLY | O_EXCL | O_CLOEXEC);
+	fd = loop_hold(loop, O_RDONLY | O_EXCL);
 	if (fd < 0)
-		return say_in_use(loop, errno);
+		return fd == -ENODEV ? 0 : fd;
 
 	settings_undo(loop);
 	if (ioctl(fd, LOOP_CLR_FD) < 0 && errno != ENXIO)

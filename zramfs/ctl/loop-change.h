@@ -31,13 +31,23 @@ struct loop_wish {
 	bool read_only;
 };
 
-/* Return: the descriptor, or -errno; nothing is said. */
-int loop_lock(const char *path);
+/* A disk's file may be the daemon's that hangs: that is given up (ask.h). Another's lock is waited
+ * for, which is said after a second.
+ *
+ * Return: the descriptor, or -errno; that is not said. */
+int loop_lock(const struct mount *mount, const char *disk);
+
+/* Open the device, with @flags, if it is still on the file that it was on when it was read: it stays
+ * there as long as the descriptor is open.
+ *
+ * Return: the descriptor; -ENODEV if it is attached to nothing, which is not said; -errno. */
+int loop_hold(const struct loop_user *loop, int flags);
 
 /* @device gets its path. Nothing is attached on an error. */
 int loop_attach(const struct name *name, const struct loop_wish *wish,
 		char device[LOOP_DEVICE_MAX]);
 
-/* What is on top of it must be gone. Return: -EBUSY if somebody uses it, and then nothing has
- * changed; -EINPROGRESS if somebody has it open: it goes when they close it. */
+/* What is on top of it must be gone. Return: -EBUSY if somebody uses it, and -ESTALE if it is on
+ * another file by now, and then nothing has changed; -EINPROGRESS if somebody has it open: it goes
+ * when they close it. */
 int loop_detach(const struct loop_user *loop);

@@ -6,11 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/loop.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -29,7 +27,8 @@
 /* A line of mountinfo. */
 struct mounted {
 	dev_t number;
-	char *point, *source;
+	char *point;
+	char *source; /* empty where the number says all */
 };
 
 /* What may lie on a device, read once for all of them. */
@@ -56,15 +55,19 @@ static bool mounted_parse(struct mounted *mounted, const char *line)
 {
 	const char *right = strstr(line, " - ");
 	unsigned int device_major, device_minor;
-	char *point = NULL, *source = NULL;
+	char type[16] = "", *point = NULL, *source = NULL;
 
 	if (!right ||
 	    sscanf(line, "%*d %*d %u:%u %*s %ms", &device_major, &device_minor, &point) != 3) {
 		free(point);
 		return false;
 	}
-	if (sscanf(right, " - %*s %ms", &source) != 1)
+	/* btrfs mounts under a device number of its own, and so its source must tell. That of most
+	 * others is free text. */
+	if (sscanf(right, " - %15s %ms", type, &source) != 2 || strcmp(type, "btrfs") != 0) {
+		free(source);
 		source = say_text("%s", "");
+	}
 	sysfile_unescape(point);
 	sysfile_unescape(source);
 	*mounted = (struct mounted){ makedev(device_major, device_minor), point, source };
@@ -161,7 +164,6 @@ static void holders_look(struct loop_user *loop, const char *device, const char 
 		closedir(directory);
 }
 
-/* btrfs mounts under a device number of its own: its source tells. */
 static void device_look(struct loop_user *loop, const char *device, dev_t number, const char *sys,
 			const struct tops *tops)
 {
@@ -280,6 +282,7 @@ static int loop_look(struct loop_user *loop, const char *name, const struct tops
 
 	deleted_strip(backing);
 	loop->backing = say_text("%s", backing);
+	loop->file = loop_file_find(loop->device);
 	loop->direct_io = number_or(0, sys, "loop/dio") == 1;
 	loop->read_only = number_or(0, sys, "ro") == 1;
 	loop->detaching = number_or(0, sys, "loop/autoclear") == 1;
@@ -382,48 +385,27 @@ const char *loop_disk(const struct loop_user *loop)
 	return slash ? slash + 1 : loop->backing;
 }
 
-/* As struct stat has it; the device says it in the kernel's own form. */
-static dev_t kernel_device(uint64_t device)
-{
-	return makedev((device & 0xfff00) >> 8, (device & 0xff) | ((device >> 12) & 0xfff00));
-}
-
-/* Device and inode of the file. The path is what whoever attached it saw, in their namespace. */
-static bool identity_ask(const struct loop_user *loop, dev_t *devicep, ino_t *inodep)
-{
-	struct loop_info64 info;
-	bool known;
-	int fd;
-
-	if (geteuid() != 0)
-		return false;
-	fd = open(loop->device, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	known = ioctl(fd, LOOP_GET_STATUS64, &info) == 0;
-	close(fd);
-	if (known) {
-		*devicep = kernel_device(info.lo_device);
-		*inodep = info.lo_inode;
-	}
-	return known;
-}
-
-bool loop_is_on(const struct loop_user *loop, const char *path)
+static bool is_below(const char *path, const struct mount *mount)
 {
 	const char *slash = strrchr(path, '/');
-	struct stat st;
-	dev_t device;
-	ino_t inode;
+	const size_t n = slash ? (size_t)(slash - path) : 0;
 
-	if (strcmp(loop->backing, path) == 0)
-		return true;
-	return slash && strcmp(slash + 1, loop_disk(loop)) == 0 &&
-	       identity_ask(loop, &device, &inode) && stat(path, &st) == 0 && st.st_dev == device &&
-	       st.st_ino == inode;
+	return strlen(mount->path) == n && strncmp(path, mount->path, n) == 0;
 }
 
-int loops_read_on(const char *path, struct loop_user **loopsp, size_t *n_loopsp)
+static bool is_of(const struct loop_user *loop, const struct mount *mount)
+{
+	return loop->file.device != 0 ? loop->file.device == mount->device
+				      : is_below(loop->backing, mount);
+}
+
+bool loop_is_on(const struct loop_user *loop, const struct mount *mount, const char *disk)
+{
+	return is_of(loop, mount) && strcmp(loop_disk(loop), disk) == 0;
+}
+
+int loops_read_on(const struct loop_file *file, const struct mount *mount, const char *disk,
+		  struct loop_user **loopsp, size_t *n_loopsp)
 {
 	size_t n_loops, n_kept = 0, i;
 	struct loop_user *loops;
@@ -433,7 +415,8 @@ int loops_read_on(const char *path, struct loop_user **loopsp, size_t *n_loopsp)
 	if (r < 0)
 		return r;
 	for (i = 0; i < n_loops; ++i) {
-		if (loop_is_on(&loops[i], path))
+		if (loops[i].file.device != 0 ? loop_file_same(&loops[i].file, file)
+					      : loop_is_on(&loops[i], mount, disk))
 			loops[n_kept++] = loops[i];
 		else
 			loop_clear(&loops[i]);
@@ -446,21 +429,10 @@ int loops_read_on(const char *path, struct loop_user **loopsp, size_t *n_loopsp)
 const struct mount *loop_mount(const struct loop_user *loop, const struct mount *mounts,
 			       size_t n_mounts)
 {
-	const char *slash = strrchr(loop->backing, '/');
-	const size_t n_directory = slash ? (size_t)(slash - loop->backing) : 0;
-	dev_t device;
-	ino_t inode;
 	size_t i;
 
 	for (i = 0; i < n_mounts; ++i) {
-		if (strlen(mounts[i].path) == n_directory &&
-		    strncmp(loop->backing, mounts[i].path, n_directory) == 0)
-			return &mounts[i];
-	}
-	if (n_mounts == 0 || !identity_ask(loop, &device, &inode))
-		return NULL;
-	for (i = 0; i < n_mounts; ++i) {
-		if (mounts[i].device == device)
+		if (is_of(loop, &mounts[i]))
 			return &mounts[i];
 	}
 	return NULL;

@@ -11,8 +11,7 @@
  * Ownership: loops_read() hands an array over; loops_free() takes it.
  * Locking:   none; it is what was there when it was read.
  * Errors:    -errno; a device that goes while it is read is left out.
- * Cost:      about twenty small files a device that is attached. loop_is_on() and loop_mount() ask
- *            the device, too, where the path alone does not say and the user is root.
+ * Cost:      about twenty small files a device that is attached, and loop_file_find().
  */
 
 #include <stdbool.h>
@@ -20,6 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "loop-file.h"
 #include "mounts.h"
 
 /* Longest path of a loop device or a partition of it, with the terminator. */
@@ -49,6 +49,7 @@ struct loop_user {
 	char device[LOOP_DEVICE_MAX]; /* /dev/loop0 */
 	dev_t number;
 	char *backing; /* path of the file, as it was opened */
+	struct loop_file file;
 	bool direct_io;
 	bool read_only;
 	bool is_cut;    /* a part of the file: an offset or a limit of its size */
@@ -64,8 +65,9 @@ struct loop_user {
 int loops_read(struct loop_user **loopsp, size_t *n_loopsp);
 void loops_free(struct loop_user *loops, size_t n_loops);
 
-/* Those that are on the file of this path. */
-int loops_read_on(const char *path, struct loop_user **loopsp, size_t *n_loopsp);
+/* Those that are on this file, which is the disk of the mount. */
+int loops_read_on(const struct loop_file *file, const struct mount *mount, const char *disk,
+		  struct loop_user **loopsp, size_t *n_loopsp);
 
 /* Is this /dev/loop and a number? */
 bool loop_device_is(const char *path);
@@ -74,10 +76,11 @@ bool loop_device_is(const char *path);
 int loop_read(const char *device, struct loop_user *loop);
 void loop_clear(struct loop_user *loop);
 
-/* Is it on the file of this path? */
-bool loop_is_on(const struct loop_user *loop, const char *path);
+/* Is it on the disk of the mount? By its file's device and the disk's name, where it is known; else
+ * by the path alone, which is a guess. The mount is not asked. */
+bool loop_is_on(const struct loop_user *loop, const struct mount *mount, const char *disk);
 
-/* The zramfs mount whose disk it is on; NULL if it is on none of these. */
+/* The zramfs mount whose disk it is on; NULL if it is on none of these. As loop_is_on(). */
 const struct mount *loop_mount(const struct loop_user *loop, const struct mount *mounts,
 			       size_t n_mounts);
 

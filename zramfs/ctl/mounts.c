@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base.h"
 #include "say.h"
@@ -20,6 +21,7 @@ struct line {
 	dev_t device;
 	char *root, *point;
 	bool is_ours;
+	uid_t user_id;
 };
 
 struct lines {
@@ -36,6 +38,20 @@ static void lines_clear(struct lines *lines)
 		free(lines->line[i].point);
 	}
 	free(lines->line);
+}
+
+/* Who mounted it; (uid_t)-1: not said. They may have said anything as its type and source, but
+ * user_id, behind these, is the kernel's to say. */
+static uid_t user_of(const char *type)
+{
+	const char *option;
+	uid_t user_id;
+	int at = 0;
+
+	if (sscanf(type, "%*s %*s %n", &at) != 0 || at == 0)
+		return (uid_t)-1;
+	option = strstr(type + at, ",user_id=");
+	return option && sscanf(option, ",user_id=%u", &user_id) == 1 ? user_id : (uid_t)-1;
 }
 
 /* 36 35 98:0 /root /point options optional... - type source options */
@@ -55,6 +71,7 @@ static bool line_parse(const char *text, struct line *line)
 
 	line->device = makedev(major_number, minor_number);
 	line->is_ours = strncmp(type + 3, "fuse.zramfs ", 12) == 0;
+	line->user_id = user_of(type + 3);
 	sysfile_unescape(line->root);
 	sysfile_unescape(line->point);
 	return true;
@@ -137,11 +154,31 @@ static bool is_known(const struct mount *mounts, size_t n_mounts, dev_t device)
 	return false;
 }
 
+/* Those that are foreign, or those that are not. */
+static void mounts_add(const struct lines *lines, bool is_foreign, struct mount *mounts,
+		       size_t *n_mountsp)
+{
+	size_t i;
+
+	for (i = 0; i < lines->n; ++i) {
+		const struct line *line = &lines->line[i];
+
+		if (!line->is_ours || (geteuid() == 0 && line->user_id != 0) != is_foreign ||
+		    strcmp(line->root, "/") != 0 || is_hidden(lines, line) ||
+		    is_known(mounts, *n_mountsp, line->device))
+			continue;
+		mounts[*n_mountsp].path = say_text("%s", line->point);
+		mounts[*n_mountsp].user_id = line->user_id;
+		mounts[*n_mountsp].is_foreign = is_foreign;
+		mounts[(*n_mountsp)++].device = line->device;
+	}
+}
+
 int mounts_read(struct mount **mountsp, size_t *n_mountsp)
 {
 	ZR_CLEANUP(lines_clear) struct lines lines = { 0 };
 	struct mount *mounts;
-	size_t n_mounts = 0, i;
+	size_t n_mounts = 0;
 	int r;
 
 	r = lines_read(&lines);
@@ -151,19 +188,20 @@ int mounts_read(struct mount **mountsp, size_t *n_mountsp)
 	if (!mounts)
 		say_no_memory();
 
-	for (i = 0; i < lines.n; ++i) {
-		const struct line *line = &lines.line[i];
-
-		if (!line->is_ours || strcmp(line->root, "/") != 0 || is_hidden(&lines, line) ||
-		    is_known(mounts, n_mounts, line->device))
-			continue;
-		mounts[n_mounts].path = say_text("%s", line->point);
-		mounts[n_mounts++].device = line->device;
-	}
-
+	mounts_add(&lines, false, mounts, &n_mounts);
+	mounts_add(&lines, true, mounts, &n_mounts);
 	*mountsp = mounts;
 	*n_mountsp = n_mounts;
 	return 0;
+}
+
+size_t mounts_n_own(const struct mount *mounts, size_t n_mounts)
+{
+	size_t n = 0;
+
+	while (n < n_mounts && !mounts[n].is_foreign)
+		++n;
+	return n;
 }
 
 void mounts_free(struct mount *mounts, size_t n_mounts)

@@ -14,14 +14,23 @@
  * Cost:      reading one file; no mount is asked, so that one that hangs hangs nobody.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 struct mount {
-	char *path;   /* of the mount point, as the kernel says it */
-	dev_t device; /* st_dev of what lies on it */
+	char *path;    /* of the mount point, as the kernel says it */
+	dev_t device;  /* st_dev of what lies on it */
+	uid_t user_id; /* who mounted it */
+
+	/* We are root, and the daemon is not: what it says is not to be trusted, and it is not to
+	 * be asked unless somebody names this mount. */
+	bool is_foreign;
 };
 
-/* In the order of their mounting. */
+/* In the order of their mounting, but those that are foreign last. */
 int mounts_read(struct mount **mountsp, size_t *n_mountsp);
+
+/* How many are not foreign. */
+size_t mounts_n_own(const struct mount *mounts, size_t n_mounts);
 void mounts_free(struct mount *mounts, size_t n_mounts);

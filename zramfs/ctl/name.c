@@ -42,16 +42,16 @@ static int mount_list_read(struct mount_list *list)
 	return 0;
 }
 
-static void name_set(struct name *name, const char *mount, const char *disk)
+static void name_set(struct name *name, const struct mount *mount, const char *disk)
 {
-	const char *slash = strcmp(mount, "/") == 0 ? "" : "/";
+	const char *slash = strcmp(mount->path, "/") == 0 ? "" : "/";
 
-	*name = (struct name){ .mount = say_text("%s", mount) };
+	*name = (struct name){ .mount = say_text("%s", mount->path), .device = mount->device };
 	if (disk) {
 		name->disk = say_text("%s", disk);
-		name->path = say_text("%s%s%s", mount, slash, disk);
+		name->path = say_text("%s%s%s", mount->path, slash, disk);
 	} else {
-		name->path = say_text("%s", mount);
+		name->path = say_text("%s", mount->path);
 	}
 }
 
@@ -109,7 +109,7 @@ static int find_loop(const char *path, const struct mount_list *list, struct nam
 	}
 	mount = loop_mount(&loop, list->mounts, list->n);
 	if (mount) {
-		name_set(namep, mount->path, loop_disk(&loop));
+		name_set(namep, mount, loop_disk(&loop));
 	} else {
 		say_error("%s: it is on %s, which is no disk of zramfs", path, loop.backing);
 		r = -ENOENT;
@@ -138,12 +138,12 @@ static int find_resolved(const char *text, const char *path, const struct mount_
 
 	mount = mount_of(list, st.st_dev);
 	if (mount && is_root_of(&st, mount)) {
-		name_set(namep, mount->path, NULL);
+		name_set(namep, mount, NULL);
 		return 0;
 	}
 	path_split(path, &directory, &last);
 	if (mount && S_ISREG(st.st_mode) && *last != '.' && mount_at(list, directory)) {
-		name_set(namep, mount->path, last);
+		name_set(namep, mount, last);
 		return 0;
 	}
 	say_error("%s: not a disk of zramfs", text);
@@ -167,11 +167,11 @@ static int find_path(const char *text, const struct mount_list *list, struct nam
 /* Every disk has that file. A mount that hangs has no disks. */
 static bool mount_has(const struct mount *mount, const char *disk)
 {
-	ZR_CLEANUP(zr_freep) char *path = say_text("%s/.control/%s/initstate", mount->path, disk);
+	ZR_CLEANUP(zr_freep) char *path = say_text(".control/%s/initstate", disk);
 	ZR_CLEANUP(zr_freep) char *text = NULL;
 	size_t n_text;
 
-	return ask_file(path, &text, &n_text) == 0;
+	return ask_file(mount, path, &text, &n_text) == 0;
 }
 
 /* Adds ", MOUNT/DISK" to the choices. */
@@ -188,7 +188,7 @@ static int find_bare(const char *text, const struct mount_list *list, bool is_da
 		     struct name *namep)
 {
 	ZR_CLEANUP(zr_freep) char *choices = NULL;
-	const struct mount *found = NULL;
+	const struct mount *found = NULL, *foreign = NULL;
 	const char *why;
 	size_t n_found = 0, i;
 
@@ -197,6 +197,10 @@ static int find_bare(const char *text, const struct mount_list *list, bool is_da
 		return -ENOENT;
 	}
 	for (i = 0; i < list->n; ++i) {
+		if (list->mounts[i].is_foreign) {
+			foreign = &list->mounts[i];
+			continue;
+		}
 		if (!is_daemon && !mount_has(&list->mounts[i], text))
 			continue;
 		found = &list->mounts[i];
@@ -204,10 +208,14 @@ static int find_bare(const char *text, const struct mount_list *list, bool is_da
 		++n_found;
 	}
 	if (n_found == 1) {
-		name_set(namep, found->path, is_daemon ? NULL : text);
+		name_set(namep, found, is_daemon ? NULL : text);
 		return 0;
 	}
-	if (n_found == 0)
+	if (n_found == 0 && foreign)
+		say_error("%s: no such disk, but mounts of other users were left out: those are "
+			  "named by a path, as %s%s%s",
+			  text, foreign->path, is_daemon ? "" : "/", is_daemon ? "" : text);
+	else if (n_found == 0)
 		say_error("%s: no such disk", text);
 	else
 		say_error("%s: there are %zu of that name; say which: %s", text, n_found, choices);
@@ -248,19 +256,29 @@ static int mount_choose(const struct mount_list *list, const char *wanted,
 			const struct mount **mountp)
 {
 	ZR_CLEANUP(zr_freep) char *choices = NULL;
-	size_t i;
+	size_t n_found = 0, i;
 
-	*mountp = wanted ? mount_at(list, wanted) : &list->mounts[0];
-	if (!*mountp) {
-		say_error("%s: not a zramfs mount", wanted);
-		return -ENOENT;
+	if (wanted) {
+		*mountp = mount_at(list, wanted);
+		if (!*mountp)
+			say_error("%s: not a zramfs mount", wanted);
+		return *mountp ? 0 : -ENOENT;
 	}
-	if (wanted || list->n == 1)
-		return 0;
-	for (i = 0; i < list->n; ++i)
+	for (i = 0; i < list->n; ++i) {
+		if (list->mounts[i].is_foreign)
+			continue;
+		*mountp = &list->mounts[i];
 		choices_add(&choices, list->mounts[i].path, NULL);
-	say_error("there are %zu mounts; say which: --mount %s", list->n, choices);
-	return -ENOTUNIQ;
+		++n_found;
+	}
+	if (n_found == 1)
+		return 0;
+	if (n_found == 0)
+		say_error("no zramfs is mounted but by other users; say which: --mount %s",
+			  list->mounts[0].path);
+	else
+		say_error("there are %zu mounts; say which: --mount %s", n_found, choices);
+	return n_found == 0 ? -ENOENT : -ENOTUNIQ;
 }
 
 int name_new(const char *text, const char *mount, struct name *namep)
@@ -283,7 +301,7 @@ int name_new(const char *text, const char *mount, struct name *namep)
 	if (r == 0)
 		r = mount_choose(&list, mount, &chosen);
 	if (r == 0)
-		name_set(namep, chosen->path, last);
+		name_set(namep, chosen, last);
 	return r;
 }
 

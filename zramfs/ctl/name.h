@@ -11,6 +11,8 @@
  *   zramfs         the daemon, if there is one mount alone
  *   /mnt/z         the daemon of that mount
  *
+ * To root, mounts of others have no names but paths: they must not decide what root's names mean.
+ *
  * Ownership: the caller's, until name_free().
  * Locking:   none.
  * Errors:    what is wrong is said (say.h), with what could be meant.
@@ -19,12 +21,22 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
+
+#include "mounts.h"
 
 struct name {
-	char *mount; /* path of the mount point */
-	char *disk;  /* name of the disk; NULL: the daemon is meant */
-	char *path;  /* of the disk's file, or of the mount point */
+	char *mount;  /* path of the mount point */
+	char *disk;   /* name of the disk; NULL: the daemon is meant */
+	char *path;   /* of the disk's file, or of the mount point */
+	dev_t device; /* of the mount */
 };
+
+/* The mount it is of. @name owns the path. */
+static inline struct mount name_mount(const struct name *name)
+{
+	return (struct mount){ .path = name->mount, .device = name->device };
+}
 
 /* A disk that is there. Return: 0, or -errno after saying what is wrong. */
 int name_find(const char *text, struct name *namep);

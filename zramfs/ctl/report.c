@@ -11,6 +11,7 @@
 
 #include "base.h"
 #include "say.h"
+#include "text.h"
 
 #define WIDTH_DEFAULT 80
 #define WIDTH_LEAST   60
@@ -52,23 +53,13 @@ void report_init(struct report *report)
 	};
 }
 
-/* A path may hold anything. */
-static void make_printable(char *text)
-{
-	for (; *text; ++text) {
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = '?';
-	}
-}
-
 static char *text_of(const char *format, va_list args)
 {
 	char *text;
 
 	if (vasprintf(&text, format, args) < 0)
 		say_no_memory();
-	make_printable(text);
-	return text;
+	return text_clean(text);
 }
 
 /* From column @at on, whose line has begun, the words of @text; later lines begin at @indent. */

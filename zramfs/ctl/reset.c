@@ -21,7 +21,7 @@ static int disk_reset(const struct name *name)
 	ZR_CLEANUP(zr_freep) char *why = NULL;
 	int r;
 
-	r = control_write_line(name->mount, path, "1");
+	r = control_write_line(name, path, "1");
 	if (r == 0)
 		return VERB_DONE;
 	if (r == -EBUSY)

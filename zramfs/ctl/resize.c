@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #include "assignments.h"
+#include "below.h"
 #include "human.h"
 #include "in-use.h"
-#include "loops.h"
+#include "loop-change.h"
 #include "say.h"
 #include "size.h"
+#include "text.h"
 #include "verb.h"
 
 #define ALLOWED "SIZE, +SIZE or -SIZE: " ZR_SIZE_ALLOWED
@@ -59,10 +61,11 @@ static int loop_update(const struct loop_user *loop)
 {
 	int fd, r;
 
-	fd = open(loop->device, O_RDONLY | O_CLOEXEC);
-	r = fd < 0 || ioctl(fd, LOOP_SET_CAPACITY) < 0 ? -errno : 0;
-	if (fd >= 0)
-		close(fd);
+	fd = loop_hold(loop, O_RDONLY);
+	if (fd < 0)
+		return fd == -ENODEV ? VERB_DONE : VERB_FAILED;
+	r = ioctl(fd, LOOP_SET_CAPACITY) < 0 ? -errno : 0;
+	close(fd);
 	if (r < 0) {
 		say_error("%s: does not know the new size: %s; as root: losetup -c %s",
 			  loop->device, say_reason(-r), loop->device);
@@ -73,31 +76,55 @@ static int loop_update(const struct loop_user *loop)
 	return VERB_DONE;
 }
 
-static int loops_update(const struct name *name)
+static int loops_update(const struct name *name, const struct loop_file *file)
 {
+	const struct mount mount = name_mount(name);
 	struct loop_user *loops;
 	size_t n_loops, i;
 	int status = VERB_DONE;
 
-	if (loops_read(&loops, &n_loops) < 0)
+	if (loops_read_on(file, &mount, name->disk, &loops, &n_loops) < 0)
 		return VERB_DONE;
 	for (i = 0; i < n_loops; ++i) {
-		if (loop_is_on(&loops[i], name->path) && loop_update(&loops[i]) != VERB_DONE)
+		if (loop_update(&loops[i]) != VERB_DONE)
 			status = VERB_FAILED;
 	}
 	loops_free(loops, n_loops);
 	return status;
 }
 
-static int disk_resize(const struct name *name, const char *text)
+/* A descriptor that only says which file is meant: another would be one that has the disk open, and
+ * then it does not shrink. */
+static int disk_pin(const struct name *name)
 {
+	const struct mount mount = name_mount(name);
+	int fd;
+
+	fd = below_open(&mount, name->disk, O_PATH);
+	if (fd < 0)
+		say_error("%s: %s", name->path, say_reason(-fd));
+	return fd;
+}
+
+/* Return: 0 or -errno. */
+static int pinned_truncate(int fd, uint64_t bytes)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return truncate(path, (off_t)bytes) < 0 ? -errno : 0;
+}
+
+static int pinned_resize(const struct name *name, int fd, const char *text)
+{
+	ZR_CLEANUP(zr_freep) char *disk = say_text("%s", name->disk);
 	ZR_CLEANUP(zr_freep) char *why = NULL;
 	char before[HUMAN_MAX], after[HUMAN_MAX];
 	uint64_t bytes;
 	struct stat st;
 	int r;
 
-	if (stat(name->path, &st) < 0) {
+	if (fstat(fd, &st) < 0) {
 		say_error("%s: %s", name->path, say_reason(errno));
 		return VERB_FAILED;
 	}
@@ -105,17 +132,28 @@ static int disk_resize(const struct name *name, const char *text)
 	if (r != VERB_DONE)
 		return r;
 
-	/* By its path: a descriptor of our own would be one that has the disk open. */
-	if (truncate(name->path, (off_t)bytes) < 0) {
-		r = errno;
-		if (r == EBUSY)
+	r = pinned_truncate(fd, bytes);
+	if (r < 0) {
+		if (r == -EBUSY)
 			why = in_use_text(name);
-		say_error("%s: cannot be resized: %s", name->disk, why ? why : say_reason(r));
+		say_error("%s: cannot be resized: %s", name->disk, why ? why : say_reason(-r));
 		return VERB_FAILED;
 	}
-	printf("%s: %s, was %s\n", name->disk, human_size(after, bytes),
+	printf("%s: %s, was %s\n", text_for_output(disk), human_size(after, bytes),
 	       human_size(before, (uint64_t)st.st_size));
-	return loops_update(name);
+	return loops_update(name, &(struct loop_file){ st.st_dev, st.st_ino });
+}
+
+static int disk_resize(const struct name *name, const char *text)
+{
+	int fd, status;
+
+	fd = disk_pin(name);
+	if (fd < 0)
+		return VERB_FAILED;
+	status = pinned_resize(name, fd, text);
+	close(fd);
+	return status;
 }
 
 /* -SIZE looks like an option, so that getopt_long is not asked. */

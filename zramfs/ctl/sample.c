@@ -41,12 +41,13 @@ int sample_take(const struct name *names, size_t n_names, struct sample *samplep
 	for (i = 0; i < n_mounts; ++i) {
 		struct sample_mount *own = &samplep->mounts[samplep->n_mounts];
 
-		if (!names_want(names, n_names, mounts[i].path, NULL))
+		if ((n_names == 0 && mounts[i].is_foreign) ||
+		    !names_want(names, n_names, mounts[i].path, NULL))
 			continue;
 		++samplep->n_mounts;
 		own->mount = mounts[i];
 		own->mount.path = say_text("%s", mounts[i].path);
-		if (view_read(own->mount.path, &own->view, own->why) == 0)
+		if (view_read(&own->mount, &own->view, own->why) == 0)
 			view_restrict(&own->view, names, n_names, own->mount.path);
 	}
 	mounts_free(mounts, n_mounts);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "text.h"
 #include "verb.h"
 
 static bool is_coloured(void)
@@ -24,7 +25,6 @@ void say_error(const char *format, ...)
 {
 	ZR_CLEANUP(zr_freep) char *line = NULL;
 	va_list args;
-	char *at;
 	int r;
 
 	va_start(args, format);
@@ -35,11 +35,7 @@ void say_error(const char *format, ...)
 		say_no_memory();
 	}
 
-	/* A name or a path may hold anything. */
-	for (at = line; *at; ++at) {
-		if ((unsigned char)*at < ' ' || *at == 0x7f)
-			*at = '?';
-	}
+	text_clean(line);
 	fflush(stdout);
 	fprintf(stderr, is_coloured() ? "\033[1;31mzramfsctl:\033[0m %s\n" : "zramfsctl: %s\n",
 		line);
@@ -59,6 +55,13 @@ const char *say_reason(int error)
 		return "its daemon is gone: unmount it, with umount -l or fusermount3 -uz";
 	case ETIMEDOUT:
 		return "its daemon does not answer";
+	case ELOOP:
+	case EXDEV:
+		return "not a file of zramfs: it leads elsewhere, or is no file";
+	case ESTALE:
+		return "another mount has taken its place";
+	case EFBIG:
+		return "its daemon says more than zramfsctl takes";
 	case EACCES:
 	case EPERM:
 		return "permission denied";

@@ -92,16 +92,20 @@ static bool arguments_name(pid_t pid, const char *path)
 	return false;
 }
 
-static bool serves(pid_t pid, const struct mount *mount)
+static enum answer serves(pid_t pid, const struct mount *mount)
 {
 	char comm[32];
-	enum answer answer;
 
 	if (sysfile_read(comm, sizeof(comm), "/proc/%d/comm", (int)pid) <= 0 ||
 	    strcmp(comm, COMM) != 0)
-		return false;
-	answer = descriptors_serve(pid, mount->device);
-	return answer == UNKNOWN ? arguments_name(pid, mount->path) : answer == YES;
+		return NO;
+	return descriptors_serve(pid, mount->device);
+}
+
+/* Where no descriptor tells: by the arguments, which anyone may have, but not as that user. */
+static bool may_serve(const struct serving *serving, const struct mount *mount)
+{
+	return serving->uid == mount->user_id && arguments_name(serving->pid, mount->path);
 }
 
 /* figures */
@@ -121,7 +125,7 @@ static void status_read(struct serving *serving)
 		else if (sscanf(line, "VmSwap: %" SCNd64, &kib) == 1)
 			serving->swapped_bytes = kib * 1024;
 		else if (sscanf(line, "Uid: %*u %u", &uid) == 1)
-			serving->is_roots = uid == 0;
+			serving->uid = uid;
 	}
 	if (file)
 		fclose(file);
@@ -185,6 +189,7 @@ static void cgroups_read(struct serving *serving)
 static void serving_read(struct serving *serving, pid_t pid)
 {
 	*serving = (struct serving){ .pid = pid,
+				     .uid = (uid_t)-1,
 				     .locked_bytes = -1,
 				     .swapped_bytes = -1,
 				     .lock_limit = -1,
@@ -196,7 +201,9 @@ static void serving_read(struct serving *serving, pid_t pid)
 	(void)sysfile_number(&serving->oom_score_adj, "/proc/%d/oom_score_adj", (int)pid);
 }
 
-size_t serving_find(const struct mount *mount, struct serving found[SERVING_MAX])
+/* Those that answer so. */
+static size_t answers_find(const struct mount *mount, enum answer wanted,
+			   struct serving found[SERVING_MAX])
 {
 	struct dirent *entry;
 	size_t n = 0;
@@ -204,10 +211,21 @@ size_t serving_find(const struct mount *mount, struct serving found[SERVING_MAX]
 
 	proc = opendir("/proc");
 	while (proc && n < SERVING_MAX && (entry = readdir(proc)) != NULL) {
-		if (isdigit((unsigned char)entry->d_name[0]) && serves(atoi(entry->d_name), mount))
-			serving_read(&found[n++], atoi(entry->d_name));
+		const pid_t pid = atoi(entry->d_name);
+
+		if (!isdigit((unsigned char)entry->d_name[0]) || serves(pid, mount) != wanted)
+			continue;
+		serving_read(&found[n], pid);
+		n += wanted == YES || may_serve(&found[n], mount);
 	}
 	if (proc)
 		closedir(proc);
 	return n;
+}
+
+size_t serving_find(const struct mount *mount, struct serving found[SERVING_MAX])
+{
+	const size_t n = answers_find(mount, YES, found);
+
+	return n > 0 ? n : answers_find(mount, UNKNOWN, found);
 }

@@ -6,7 +6,7 @@
  * Serving: the processes that serve a mount
  *
  * By the connection that they have open, where the kernel tells (Linux 6.18) and lets this user
- * look; else by their arguments, which is a guess if the mount point was given as a relative path.
+ * look; else by their arguments and their user, which is a guess.
  *
  * Ownership: plain values.
  * Locking:   none.
@@ -26,7 +26,7 @@
 
 struct serving {
 	pid_t pid;
-	bool is_roots;         /* whom RLIMIT_MEMLOCK does not bind */
+	uid_t uid;             /* RLIMIT_MEMLOCK does not bind root */
 	int64_t locked_bytes;  /* VmLck */
 	int64_t swapped_bytes; /* VmSwap */
 	int64_t lock_limit;    /* RLIMIT_MEMLOCK; INT64_MAX: none */

@@ -5,27 +5,22 @@
  */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ask.h"
 #include "base.h"
+#include "control.h"
 #include "mounts.h"
 #include "name.h"
 #include "say.h"
+#include "text.h"
 #include "verb.h"
 
 static const struct option options[] = {
 	{ "reset", no_argument, NULL, 'r' },
 	{ NULL, 0, NULL, 0 },
 };
-
-static char *stats_path(const char *mount)
-{
-	return say_text("%s/.stats", mount);
-}
 
 /* The end of a section: an empty line, or the end. A name has no newline, so that no heading can
  * stand in one. */
@@ -36,10 +31,10 @@ static size_t section_length(const char *section)
 	return end ? (size_t)(end - section) + 1 : strlen(section);
 }
 
-static const char *section_find(const char *text, const char *disk)
+static char *section_find(char *text, const char *disk)
 {
 	ZR_CLEANUP(zr_freep) char *heading = say_text("[%s]\n", disk);
-	const char *at;
+	char *at;
 
 	for (at = text; at; at = strstr(at, "\n\n")) {
 		at += strspn(at, "\n");
@@ -50,17 +45,16 @@ static const char *section_find(const char *text, const char *disk)
 }
 
 /* @disk: NULL for all. */
-static int stats_print(const char *mount, const char *disk)
+static int stats_print(const struct mount *mount, const char *disk)
 {
-	ZR_CLEANUP(zr_freep) char *path = stats_path(mount);
 	ZR_CLEANUP(zr_freep) char *text = NULL;
-	const char *section;
+	char *section;
 	size_t n_text;
 	int r;
 
-	r = ask_file(path, &text, &n_text);
+	r = ask_file(mount, ".stats", &text, &n_text);
 	if (r < 0) {
-		say_error("%s: %s", mount, say_reason(-r));
+		say_error("%s: %s", mount->path, say_reason(-r));
 		return VERB_FAILED;
 	}
 	section = disk ? section_find(text, disk) : text;
@@ -68,55 +62,68 @@ static int stats_print(const char *mount, const char *disk)
 		say_error("%s: no such disk", disk);
 		return VERB_FAILED;
 	}
-	fwrite(section, 1, disk ? section_length(section) : n_text, stdout);
+	if (disk)
+		section[section_length(section)] = 0;
+	fputs(text_for_output(section), stdout);
 	return VERB_DONE;
 }
 
-static int counters_reset(const char *mount, const char *disk)
+static int counters_reset(const struct mount *mount, const char *disk)
 {
-	ZR_CLEANUP(zr_freep) char *path = stats_path(mount);
-	int fd, r;
+	int r;
 
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	r = fd < 0 || write(fd, "0", 1) < 0 ? -errno : 0;
-	if (fd >= 0)
-		close(fd);
+	r = control_reset_counters(mount);
 	if (r < 0)
-		say_error("%s: counters cannot be reset: %s", mount, say_reason(-r));
+		say_error("%s: counters cannot be reset: %s", mount->path, say_reason(-r));
 	return r < 0 ? VERB_FAILED : VERB_DONE;
 }
 
-static int named_do(int (*one)(const char *mount, const char *disk), char **words, size_t n_words)
+static int named_do(int (*one)(const struct mount *mount, const char *disk), char **words,
+		    size_t n_words)
 {
 	int status = VERB_DONE;
 	size_t i;
 
 	for (i = 0; i < n_words; ++i) {
 		ZR_CLEANUP(name_free) struct name name = { 0 };
+		struct mount mount;
 
 		if (i > 0 && one == stats_print)
 			putchar('\n');
-		if (name_find_any(words[i], &name) < 0 || one(name.mount, name.disk) != VERB_DONE)
+		if (name_find_any(words[i], &name) < 0) {
+			status = VERB_FAILED;
+			continue;
+		}
+		mount = name_mount(&name);
+		if (one(&mount, name.disk) != VERB_DONE)
 			status = VERB_FAILED;
 	}
 	return status;
 }
 
-static int all_do(int (*one)(const char *mount, const char *disk))
+static void heading_print(size_t i, const char *path)
+{
+	ZR_CLEANUP(zr_freep) char *text = say_text("%s", path);
+
+	printf("%s==> %s <==\n", i > 0 ? "\n" : "", text_for_output(text));
+}
+
+static int all_do(int (*one)(const struct mount *mount, const char *disk))
 {
 	int status = VERB_DONE, r;
 	struct mount *mounts;
-	size_t n_mounts, i;
+	size_t n_mounts, n, i;
 
 	r = mounts_read(&mounts, &n_mounts);
 	if (r < 0) {
 		say_error("mounts: %s", say_reason(-r));
 		return VERB_FAILED;
 	}
-	for (i = 0; i < n_mounts; ++i) {
-		if (n_mounts > 1 && one == stats_print)
-			printf("%s==> %s <==\n", i > 0 ? "\n" : "", mounts[i].path);
-		if (one(mounts[i].path, NULL) != VERB_DONE)
+	n = mounts_n_own(mounts, n_mounts);
+	for (i = 0; i < n; ++i) {
+		if (n > 1 && one == stats_print)
+			heading_print(i, mounts[i].path);
+		if (one(&mounts[i], NULL) != VERB_DONE)
 			status = VERB_FAILED;
 	}
 	mounts_free(mounts, n_mounts);
@@ -143,7 +150,7 @@ static int reset_check(char **words, size_t n_words)
 
 static int stats_run(int argc, char **argv)
 {
-	int (*one)(const char *mount, const char *disk) = stats_print;
+	int (*one)(const struct mount *mount, const char *disk) = stats_print;
 	int option, r;
 
 	while ((option = verb_option(&verb_stats, argc, argv)) != -1) {

@@ -63,20 +63,14 @@ static int priority_read(const struct name *name, int *priorityp)
 	return r;
 }
 
-/* At the end of the first page, for the system's size of page. */
-static int header_check(const struct name *name)
+/* At the end of the first page, for the system's size of page. @fd: of the disk, or of a device on
+ * it. */
+static int header_check(const struct name *name, int fd)
 {
 	char signature[SIGNATURE_BYTES];
 	ssize_t n;
-	int fd;
 
-	fd = open(name->path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		say_error("%s: %s", name->path, strerror(errno));
-		return -errno;
-	}
 	n = pread(fd, signature, sizeof(signature), sysconf(_SC_PAGESIZE) - SIGNATURE_BYTES);
-	close(fd);
 	if (n == SIGNATURE_BYTES && memcmp(signature, SIGNATURE, SIGNATURE_BYTES) == 0)
 		return 0;
 	say_error("%s: no swap area: it is one when made with format=swap, or after mkswap %s",
@@ -105,9 +99,9 @@ static const char *why_unusable(const struct loop_user *loop)
 	}
 }
 
-/* The first of the devices that will do. Return: 1, 0 if it is attached to none, or -errno. */
+/* The first of the devices that will do; NULL if it is attached to none. Return: 0 or -errno. */
 static int device_choose(const struct name *name, const struct loop_user *loops, size_t n_loops,
-			 char device[LOOP_DEVICE_MAX])
+			 const struct loop_user **loopp)
 {
 	size_t i;
 
@@ -124,9 +118,10 @@ static int device_choose(const struct name *name, const struct loop_user *loops,
 			say_error("%s: attached without direct I/O, every page is kept twice; "
 				  "losetup --direct-io=on %s",
 				  loops[i].device, loops[i].device);
-		memcpy(device, loops[i].device, sizeof(loops[i].device));
-		return 1;
+		*loopp = &loops[i];
+		return 0;
 	}
+	*loopp = NULL;
 	if (n_loops == 0)
 		return 0;
 	say_error("%s: %s is %s%s", name->disk, loops[0].device, why_unusable(&loops[0]),
@@ -155,69 +150,93 @@ static int swap_begin(const char *device, int priority)
 	return r;
 }
 
-static void attached_undo(const char *device)
+/* The device is on this disk, or nothing is done: others may take it for another file. */
+static int swap_to_device(const struct name *name, const struct loop_user *loop, int priority)
 {
-	struct loop_user loop;
+	int fd, r;
 
-	if (loop_read(device, &loop) < 0)
-		return;
-	(void)loop_detach(&loop);
+	fd = loop_hold(loop, O_RDONLY);
+	if (fd == -ENODEV)
+		say_error("%s: detached meanwhile", loop->device);
+	if (fd < 0)
+		return fd;
+	r = header_check(name, fd);
+	if (r == 0)
+		r = swap_begin(loop->device, priority);
+	close(fd);
+	if (r == 0)
+		puts(loop->device);
+	return r;
+}
+
+static int attach_and_swap(const struct name *name, const struct loop_file *file, int lock,
+			   int priority)
+{
+	const struct loop_wish wish = { 0 };
+	char device[LOOP_DEVICE_MAX];
+	struct loop_user loop;
+	int r;
+
+	r = header_check(name, lock);
+	if (r == 0)
+		r = loop_attach(name, &wish, device);
+	if (r < 0)
+		return r;
+	r = loop_read(device, &loop);
+	if (r < 0) {
+		say_error("%s: %s", device, strerror(-r));
+		return r;
+	}
+	loop.file = *file;
+	r = swap_to_device(name, &loop, priority);
+	if (r < 0 && r != -ESTALE)
+		(void)loop_detach(&loop);
 	loop_clear(&loop);
+	return r;
 }
 
 /* The disk's lock is held. */
-static int swap_to(const struct name *name, int priority)
+static int swap_to(const struct name *name, int lock, int priority)
 {
-	const struct loop_wish wish = { 0 };
+	const struct mount mount = name_mount(name);
 	struct loop_user *loops = NULL;
-	char device[LOOP_DEVICE_MAX];
+	const struct loop_user *loop;
+	struct loop_file file;
 	size_t n_loops = 0;
-	bool is_ours;
 	int r;
 
-	r = loops_read_on(name->path, &loops, &n_loops);
+	r = loop_file_of(lock, &file);
+	if (r == 0)
+		r = loops_read_on(&file, &mount, name->disk, &loops, &n_loops);
 	if (r < 0) {
 		say_error("cannot read which loop devices there are: %s", strerror(-r));
 		return r;
 	}
-	r = device_choose(name, loops, n_loops, device);
+	r = device_choose(name, loops, n_loops, &loop);
+	if (r == 0)
+		r = loop ? swap_to_device(name, loop, priority)
+			 : attach_and_swap(name, &file, lock, priority);
 	loops_free(loops, n_loops);
-	if (r < 0)
-		return r;
-	is_ours = r == 0;
-	if (is_ours)
-		r = header_check(name) < 0 ? -EINVAL : loop_attach(name, &wish, device);
-	else
-		r = header_check(name);
-	if (r < 0)
-		return r;
-
-	r = swap_begin(device, priority);
-	if (r < 0) {
-		if (is_ours)
-			attached_undo(device);
-		return r;
-	}
-	puts(device);
-	return 0;
+	return r;
 }
 
 /* @text: the priority as it was typed, or NULL. */
 static int swapon_name(const struct name *name, const char *text)
 {
+	const struct mount mount = name_mount(name);
 	int lock, priority = -1, r;
 
 	r = text ? priority_parse(text, &priority) : priority_read(name, &priority);
 	if (r < 0)
 		return VERB_FAILED;
-	lock = loop_lock(name->path);
+	lock = loop_lock(&mount, name->disk);
 	if (lock < 0) {
-		say_error("%s: %s", name->path, strerror(-lock));
+		say_error("%s: %s", name->path, say_reason(-lock));
 		return VERB_FAILED;
 	}
-	r = swap_to(name, priority);
+	r = swap_to(name, lock, priority);
 	close(lock);
-	return r < 0 ? VERB_FAILED : say_end(VERB_DONE);
+	return r < 0 ? VERB_FAILED : VERB_DONE;
 }
 
 static int swapon_run(int argc, char **argv)

@@ -39,7 +39,9 @@ struct top {
 	struct name *names;
 	size_t n_names;
 	struct sample now, before; /* before the second look there is none before */
-	bool is_terminal, is_keyboard;
+	bool is_terminal;
+	bool is_keyboard; /* there is something to read */
+	bool is_changed;  /* the terminal is to be put back */
 	struct termios saved;
 	sigset_t waiting; /* signals that are blocked while it waits: those from before */
 };
@@ -83,6 +85,7 @@ static void terminal_begin(struct top *top)
 	if (!top->is_terminal)
 		return;
 	top->is_keyboard = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &top->saved) == 0;
+	top->is_changed = top->is_keyboard;
 	if (top->is_keyboard) {
 		wanted = top->saved;
 		wanted.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
@@ -99,7 +102,7 @@ static void terminal_end(const struct top *top)
 		return;
 	fputs(TERMINAL_OFF, stdout);
 	fflush(stdout);
-	if (top->is_keyboard)
+	if (top->is_changed)
 		tcsetattr(STDIN_FILENO, TCSANOW, &top->saved);
 }
 
@@ -184,7 +187,7 @@ static bool is_end_typed(struct top *top)
 	ssize_t n;
 
 	n = read(STDIN_FILENO, &key, 1);
-	if (n <= 0)
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		top->is_keyboard = false;
 	return n == 1 && (key == 'q' || key == 'Q');
 }

@@ -2,7 +2,6 @@
 
 #include "view.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -111,44 +110,54 @@ static bool is_told_as(const char *bytes, const char *told)
 	return *told == *bytes;
 }
 
-/* Bytes of the file that is told by this name; the name itself where there is no other. */
-static char *name_restore(const char *mount, char *told)
+/* The names of the mount's files; those that are a disk's already are slashes. */
+struct names {
+	char *text;
+	size_t n_text;
+	bool is_read;
+};
+
+static void names_clear(struct names *names)
 {
-	struct dirent *entry;
-	char *found = NULL;
-	DIR *directory;
+	free(names->text);
+}
+
+/* Bytes of the file that is told by this name; the name itself where there is no other. Where several
+ * are told the same, the disks and the files come in one order, so that each gets its own. */
+static char *name_restore(const struct mount *mount, struct names *names, char *told)
+{
+	size_t i;
 
 	if (!strpbrk(told, "\xc2\xc3"))
 		return told;
 
-	directory = opendir(mount);
-	while (directory && (entry = readdir(directory)) != NULL) {
-		if (strcmp(entry->d_name, told) == 0) {
-			free(found);
-			found = NULL;
-			break;
-		}
-		if (!found && is_told_as(entry->d_name, told))
-			found = say_text("%s", entry->d_name);
+	if (!names->is_read && ask_names(mount, &names->text, &names->n_text) < 0)
+		names->n_text = 0;
+	names->is_read = true;
+	for (i = 0; i < names->n_text; i += strlen(names->text + i) + 1) {
+		if (!is_told_as(names->text + i, told))
+			continue;
+		free(told);
+		told = say_text("%s", names->text + i);
+		/* Other bytes, so that the names behind it are where they were. */
+		memset(names->text + i, '/', strlen(told));
+		break;
 	}
-	if (directory)
-		closedir(directory);
-	if (!found)
-		return told;
-	free(told);
-	return found;
+	return told;
 }
 
 /* reading */
 
-static void disk_take(const char *mount, struct json_object *object, struct view_disk *disk)
+static void disk_take(const struct mount *mount, struct names *names, struct json_object *object,
+		      struct view_disk *disk)
 {
 	struct json_object *member;
 	size_t i;
 
 	*disk = (struct view_disk){ .name = text_of(object, "name") };
-	disk->name = disk->name ? name_restore(mount, disk->name) : say_text("?");
-	disk->path = say_text("%s%s%s", mount, strcmp(mount, "/") == 0 ? "" : "/", disk->name);
+	disk->name = disk->name ? name_restore(mount, names, disk->name) : say_text("?");
+	disk->path = say_text("%s%s%s", mount->path, strcmp(mount->path, "/") == 0 ? "" : "/",
+			      disk->name);
 	numbers_take(object, disk_numbers, ZR_ARRAY_SIZE(disk_numbers), disk);
 	for (i = 0; i < ZR_ARRAY_SIZE(disk_texts); ++i)
 		*(char **)at(disk, &disk_texts[i]) = text_of(object, disk_texts[i].name);
@@ -160,8 +169,9 @@ static void disk_take(const char *mount, struct json_object *object, struct view
 	}
 }
 
-static void view_take(const char *mount, struct json_object *root, struct view *view)
+static void view_take(const struct mount *mount, struct json_object *root, struct view *view)
 {
+	ZR_CLEANUP(names_clear) struct names names = { 0 };
 	struct json_object *disks = NULL, *total = NULL;
 	size_t i;
 
@@ -177,11 +187,11 @@ static void view_take(const char *mount, struct json_object *root, struct view *
 	if (!view->disks)
 		say_no_memory();
 	for (i = 0; i < view->n_disks; ++i)
-		disk_take(mount, json_object_array_get_idx(disks, i), &view->disks[i]);
+		disk_take(mount, &names, json_object_array_get_idx(disks, i), &view->disks[i]);
 }
 
-static int view_parse(const char *mount, const char *text, size_t n_text, struct view *viewp,
-		      char why[VIEW_WHY_MAX])
+static int view_parse(const struct mount *mount, const char *text, size_t n_text,
+		      struct view *viewp, char why[VIEW_WHY_MAX])
 {
 	struct json_tokener *tokener = json_tokener_new();
 	struct json_object *root;
@@ -207,14 +217,13 @@ static int view_parse(const char *mount, const char *text, size_t n_text, struct
 	return schema == SCHEMA ? 0 : -EPROTO;
 }
 
-int view_read(const char *mount, struct view *viewp, char why[VIEW_WHY_MAX])
+int view_read(const struct mount *mount, struct view *viewp, char why[VIEW_WHY_MAX])
 {
-	ZR_CLEANUP(zr_freep) char *path = say_text("%s/.stats.json", mount);
 	ZR_CLEANUP(zr_freep) char *text = NULL;
 	size_t n_text;
 	int r;
 
-	r = ask_file(path, &text, &n_text);
+	r = ask_file(mount, ".stats.json", &text, &n_text);
 	if (r == 0)
 		return view_parse(mount, text, n_text, viewp, why);
 	snprintf(why, VIEW_WHY_MAX, "%s",

@@ -11,11 +11,13 @@
  * Ownership: the caller's, until view_clear().
  * Locking:   one thread.
  * Errors:    -errno, and one line that says why, without the mount's path.
- * Cost:      ask_file(), and parsing a kilobyte a disk.
+ * Cost:      ask_file(), and parsing a kilobyte a disk; ask_names() where a name is no ASCII.
  */
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "mounts.h"
 
 #define VIEW_UNKNOWN UINT64_MAX
 #define VIEW_WHY_MAX 256u
@@ -48,8 +50,7 @@ struct view {
 	struct view_total total;
 };
 
-/* @mount: the path of the mount point. */
-int view_read(const char *mount, struct view *viewp, char why[VIEW_WHY_MAX]);
+int view_read(const struct mount *mount, struct view *viewp, char why[VIEW_WHY_MAX]);
 
 void view_clear(struct view *view);
 
