@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "text.h"
 
 #define BLANKS " \t"
 
@@ -40,7 +41,6 @@ int lines_refuse(const struct lines *lines, unsigned int line_no, const char *fo
 {
 	char what[1024], where[16] = "";
 	va_list args;
-	char *at;
 
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
@@ -51,9 +51,8 @@ int lines_refuse(const struct lines *lines, unsigned int line_no, const char *fo
 	snprintf(lines->message, lines->n_message, "%s%s: %s", lines->path, where, what);
 
 	/* One line, and nothing that a terminal obeys: paths hold anything. */
-	for (at = lines->message; lines->n_message > 0 && *at; ++at)
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
-			*at = '?';
+	if (lines->n_message > 0)
+		zr_text_clean(lines->message, "");
 
 	return -EINVAL;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "text.h"
 
 /* A line of the log is 512 bytes, and begins with a path. */
 #define LINE_BYTES_MAX 360u
@@ -34,14 +35,6 @@ bool warnings_have(const struct warnings *warnings, const char *line)
 	return false;
 }
 
-/* Names hold what a terminal would obey. */
-static void line_clean(char *line)
-{
-	for (; *line; ++line)
-		if ((unsigned char)*line < 0x20 || *line == 0x7f)
-			*line = '?';
-}
-
 static int warnings_add(struct warnings *warnings, const char *line)
 {
 	char **lines;
@@ -54,7 +47,7 @@ static int warnings_add(struct warnings *warnings, const char *line)
 	lines[warnings->n_lines] = strdup(line);
 	if (!lines[warnings->n_lines])
 		return -ENOMEM;
-	line_clean(lines[warnings->n_lines]);
+	zr_text_clean(lines[warnings->n_lines], ""); /* names hold what a terminal would obey */
 	++warnings->n_lines;
 	return 0;
 }

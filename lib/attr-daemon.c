@@ -35,16 +35,7 @@ static int threads_show(const struct zr_attr_target *target, char *text, size_t 
 
 static int mem_limit_parse(struct zr_daemon_spec *spec, const char *text)
 {
-	uint64_t limit_bytes;
-	int r;
-
-	r = zr_size_parse(text, spec->ram_bytes, &limit_bytes);
-	if (r < 0)
-		return r;
-	if (limit_bytes > ZR_DISK_SIZE_MAX)
-		return -ERANGE;
-	spec->mem_limit_bytes = zr_align_up(limit_bytes, ZR_PAGE_SIZE);
-	return 0;
+	return zr_attr_parse_limit(text, spec->ram_bytes, &spec->mem_limit_bytes);
 }
 
 static void mem_limit_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)

@@ -27,3 +27,7 @@ extern const struct zr_attr zr_attrs_daemon[];
 
 /* Digits of @base and nothing else. Return: 0, -EINVAL or -ERANGE. */
 int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned long *numberp);
+
+/* Of memory, in whole pages; 0 is none. @ram_bytes: what a percentage is of. Return: 0, -EINVAL or
+ * -ERANGE. */
+int zr_attr_parse_limit(const char *text, uint64_t ram_bytes, uint64_t *limit_bytesp);

@@ -243,18 +243,23 @@ static int algorithm_params_apply(const struct zr_attr_target *target, const cha
 
 /* mem_limit */
 
-static int mem_limit_parse(struct zr_disk_spec *spec, const char *text)
+int zr_attr_parse_limit(const char *text, uint64_t ram_bytes, uint64_t *limit_bytesp)
 {
 	uint64_t limit_bytes;
 	int r;
 
-	r = zr_size_parse(text, spec->ram_bytes, &limit_bytes);
+	r = zr_size_parse(text, ram_bytes, &limit_bytes);
 	if (r < 0)
 		return r;
 	if (limit_bytes > ZR_DISK_SIZE_MAX)
 		return -ERANGE;
-	spec->attrs.mem_limit_bytes = zr_align_up(limit_bytes, ZR_PAGE_SIZE);
+	*limit_bytesp = zr_align_up(limit_bytes, ZR_PAGE_SIZE);
 	return 0;
+}
+
+static int mem_limit_parse(struct zr_disk_spec *spec, const char *text)
+{
+	return zr_attr_parse_limit(text, spec->ram_bytes, &spec->attrs.mem_limit_bytes);
 }
 
 static void mem_limit_print(const struct zr_disk_spec *spec, char *text, size_t n_text)

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "stats-parts.h"
+#include "text.h"
 
 #define SCHEMA 1
 
@@ -19,7 +20,7 @@ static void say_string(FILE *text, const char *bytes)
 
 	fputc('"', text);
 	for (; *bytes; bytes += n) {
-		n = zr_utf8_character(bytes);
+		n = zr_text_character(bytes);
 		if (n == 0 || (unsigned char)*bytes < ' ' || *bytes == 0x7f) {
 			fprintf(text, "\\u%04x", (unsigned char)*bytes);
 			n = 1;

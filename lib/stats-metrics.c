@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "stats-parts.h"
+#include "text.h"
 
 /* Bounds of the histograms: powers of 4 from 2^10 ns, which is about 1 us, to 2^34, about 17 s. */
 #define SHIFT_MIN 10u
@@ -20,7 +21,7 @@ static void say_escaped(FILE *text, const char *bytes, bool *all_utf8p)
 
 	*all_utf8p = true;
 	for (; *bytes; bytes += n) {
-		n = zr_utf8_character(bytes);
+		n = zr_text_character(bytes);
 		if (n == 0) {
 			/* U+0080 to U+00FF in UTF-8 */
 			fputc(0xc0 | (unsigned char)*bytes >> 6, text);

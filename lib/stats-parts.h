@@ -85,6 +85,3 @@ int zr_stats_render(struct zr_store *store, const struct zr_stats_context *conte
 		    void (*say)(FILE *text, const struct zr_snapshot *snapshot,
 				const struct zr_stats_context *context),
 		    char **textp, size_t *n_textp);
-
-/* Bytes of the UTF-8 character that a text begins with; 0 if it begins with none. */
-size_t zr_utf8_character(const char *text);

@@ -38,30 +38,6 @@ int zr_stats_render(struct zr_store *store, const struct zr_stats_context *conte
 	return 0;
 }
 
-size_t zr_utf8_character(const char *text)
-{
-	const unsigned char *at = (const unsigned char *)text;
-	const size_t n_more = at[0] < 0x80   ? 0
-			      : at[0] < 0xc2 ? SIZE_MAX /* in the middle, or needlessly long */
-			      : at[0] < 0xe0 ? 1
-			      : at[0] < 0xf0 ? 2
-			      : at[0] < 0xf5 ? 3
-					     : SIZE_MAX;
-	size_t i;
-
-	if (n_more == SIZE_MAX || at[0] == 0)
-		return 0;
-	for (i = 1; i <= n_more; ++i) {
-		if ((at[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	/* Needlessly long, a half of a surrogate pair, or above U+10FFFF. */
-	if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
-	    (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
-		return 0;
-	return n_more + 1;
-}
-
 /* for people */
 
 static void say_percent(FILE *text, const char *key, uint64_t part, uint64_t whole)

@@ -10,23 +10,13 @@
 
 #include <fuse_log.h>
 
+#include "text.h"
+
 static _Atomic bool detached;
 static bool fuse_debug; /* constant once threads run */
 static pthread_mutex_t fuse_lock = PTHREAD_MUTEX_INITIALIZER;
 /* protected by fuse_lock */
 static char fuse_reason[LOG_REASON_BYTES];
-
-/* One line is one line, and nothing in it moves a terminal: control characters, those of UTF-8 too,
- * become question marks. */
-static void line_clean(char *line)
-{
-	unsigned char *at;
-
-	for (at = (unsigned char *)line; *at; ++at) {
-		if (*at < ' ' || *at == 0x7f || (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0))
-			*at = '?';
-	}
-}
 
 void log_line(const char *format, ...)
 {
@@ -36,7 +26,7 @@ void log_line(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	line_clean(line);
+	zr_text_clean(line, ""); /* one line is one line, and moves no terminal */
 
 	if (detached)
 		syslog(LOG_WARNING, "%s", line);

@@ -313,7 +313,7 @@ static void test_bad_lines_say_why(void)
 		{ "zramfs", "meaning" },
 		{ "a disksize", "no value" },
 		{ "a disksize=0", "disksize=0: not a value" },
-		{ "a disksize=512T", "too large" },
+		{ "a disksize=512T", "out of range" },
 		{ "a disksize=1M disksize=2M", "twice" },
 		{ "a colour=red", "colour=red" },
 		{ "a =1", "=1" },

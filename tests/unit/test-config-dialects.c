@@ -348,7 +348,8 @@ static void test_bad_parameters_of_compcache(void)
 	CHECK(most->n_disks == 1023);
 	check_round_trip(most);
 
-	refused("[a]\ndisksize_kb = 12345678901\n", 2, ": disksize_kb = 12345678901: out of range; ");
+	refused("[a]\ndisksize_kb = 12345678901\n", 2,
+		": disksize_kb = 12345678901: out of range; ");
 	refused("[a]\ndisksize_kb = 0\n", 2, ": disksize_kb = 0: too small; ");
 	refused("[a]\ndisksize_kb = 1M\n", 2, ": disksize_kb = 1M: ");
 	refused("[a]\ndisksize_kb = -1\n", 2, ": disksize_kb = -1: ");

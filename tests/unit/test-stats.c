@@ -9,6 +9,7 @@
 #include "rig.h"
 
 #include "stats-parts.h"
+#include "text.h"
 
 /* rzscontrol --stats of compcache, in its order. */
 static const char *const compcache_keys[] = {
@@ -127,8 +128,8 @@ static const char *json_string_end(const char *at)
 	while (*at != '"') {
 		CHECK((unsigned char)*at >= ' ');
 		if (*at != '\\') {
-			CHECK(zr_utf8_character(at) > 0); /* test_utf8_characters() tests that */
-			at += zr_utf8_character(at);
+			CHECK(zr_text_character(at) > 0); /* test-text tests that */
+			at += zr_text_character(at);
 		} else if (at[1] == 'u') {
 			CHECK(strspn(at + 2, "0123456789abcdefABCDEF") >= 4);
 			at += 6;
@@ -548,44 +549,6 @@ static void test_json_has_these_members_and_no_others(void)
 
 /* names */
 
-static void test_utf8_characters(void)
-{
-	static const struct {
-		const char *text;
-		size_t n;
-	} cases[] = {
-		{ "", 0 },
-		{ "a", 1 },
-		{ "\x7f", 1 },
-		{ "\x80", 0 },
-		{ "\xbf", 0 },
-		{ "\xc0\x80", 0 }, /* needlessly long */
-		{ "\xc1\xbf", 0 },
-		{ "\xc2\x80", 2 },
-		{ "\xc2", 0 },
-		{ "\xc2z", 0 },
-		{ "\xdf\xbf", 2 },
-		{ "\xe0\x9f\xbf", 0 },
-		{ "\xe0\xa0\x80", 3 },
-		{ "\xe0\xa0", 0 },
-		{ "\xed\x9f\xbf", 3 },
-		{ "\xed\xa0\x80", 0 }, /* half a pair */
-		{ "\xee\x80\x80", 3 },
-		{ "\xef\xbf\xbf", 3 },
-		{ "\xf0\x8f\xbf\xbf", 0 },
-		{ "\xf0\x90\x80\x80", 4 },
-		{ "\xf0\x90\x80", 0 },
-		{ "\xf4\x8f\xbf\xbf", 4 },
-		{ "\xf4\x90\x80\x80", 0 }, /* above U+10FFFF */
-		{ "\xf5\x80\x80\x80", 0 },
-		{ "\xff", 0 },
-	};
-	unsigned int i;
-
-	for (i = 0; i < ZR_ARRAY_SIZE(cases); ++i)
-		CHECK(zr_utf8_character(cases[i].text) == cases[i].n);
-}
-
 /* Whatever bytes a name holds, each reader gets characters, and no two disks are one. */
 static void test_names_of_any_bytes(void)
 {
@@ -703,7 +666,6 @@ static void test_nobody_knows_handles(void)
 
 int main(void)
 {
-	RUN(test_utf8_characters);
 	RUN(test_sums_are_called_as_what_they_sum);
 	RUN(test_keys_and_order);
 	RUN(test_no_disks);

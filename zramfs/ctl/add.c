@@ -13,7 +13,6 @@
 #include "control.h"
 #include "in-use.h"
 #include "say.h"
-#include "text.h"
 #include "verb.h"
 
 static const struct option add_options[] = {
@@ -116,7 +115,7 @@ static int disk_make(const struct name *name, const struct assignments *assignme
 		return VERB_FAILED;
 	}
 	path = say_text("%s%s%s", name->mount, strcmp(name->mount, "/") == 0 ? "" : "/", disk);
-	puts(text_for_output(path));
+	puts(say_for_output(path));
 	return VERB_DONE;
 }
 

@@ -11,7 +11,6 @@
 #include "human.h"
 #include "mounts.h"
 #include "say.h"
-#include "text.h"
 #include "verb.h"
 #include "view.h"
 
@@ -38,7 +37,7 @@ static void result_print(const char *mount, uint64_t before, uint64_t after)
 
 	if (before == VIEW_UNKNOWN || after == VIEW_UNKNOWN)
 		return;
-	printf("%s: %s came back: %s, was %s\n", text_for_output(path),
+	printf("%s: %s came back: %s, was %s\n", say_for_output(path),
 	       human_size(back, before > after ? before - after : 0), human_size(now, after),
 	       human_size(then, before));
 }

@@ -12,7 +12,6 @@
 #include "ask.h"
 #include "below.h"
 #include "say.h"
-#include "text.h"
 
 static char *control_path(const struct name *name, const char *attribute)
 {
@@ -111,7 +110,7 @@ static int lines_copy(int fd, const char *before)
 
 	while ((n = read(fd, text, sizeof(text) - 1)) > 0) {
 		text[n] = 0;
-		rest = text_for_output(text);
+		rest = say_for_output(text);
 		while (rest && *rest) {
 			line = strsep(&rest, "\n");
 			printf("%s%s%s", is_begun ? "" : before, line, rest ? "\n" : "");

@@ -169,7 +169,7 @@ static void layout_make(const struct frame *frame, const struct sample *sample,
  * more. What could move the cursor is not shown. */
 static void name_print(FILE *out, const char *name, unsigned int width)
 {
-	ZR_CLEANUP(zr_freep) char *safe = text_clean(say_text("%s", name));
+	ZR_CLEANUP(zr_freep) char *safe = zr_text_clean(say_text("%s", name), "");
 	unsigned int n = characters(safe);
 	const char *at = safe;
 
@@ -311,7 +311,7 @@ static void heading_print(FILE *out, const struct frame *frame, const struct lay
 /* Text of any length, as much of it as fits. */
 static void text_print(FILE *out, const struct frame *frame, const char *text)
 {
-	ZR_CLEANUP(zr_freep) char *line = text_clean(say_text("%s", text));
+	ZR_CLEANUP(zr_freep) char *line = zr_text_clean(say_text("%s", text), "");
 	unsigned int n = 0;
 	char *at;
 

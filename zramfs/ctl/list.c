@@ -17,7 +17,7 @@
 #include "name.h"
 #include "nearest.h"
 #include "say.h"
-#include "stats-parts.h"
+#include "text.h"
 #include "verb.h"
 
 #define DEFAULT_COLUMNS "NAME,ALGORITHM,DISKSIZE,DATA,COMPR,TOTAL,RATIO,LIMIT,MOUNTPOINT"
@@ -183,7 +183,7 @@ static char *json_text(const char *bytes)
 	if (!text)
 		say_no_memory();
 	for (; *bytes; bytes += n) {
-		n = zr_utf8_character(bytes);
+		n = zr_text_character(bytes);
 		if (n > 0) {
 			to = mempcpy(to, bytes, n);
 			continue;

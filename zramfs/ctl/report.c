@@ -59,7 +59,7 @@ static char *text_of(const char *format, va_list args)
 
 	if (vasprintf(&text, format, args) < 0)
 		say_no_memory();
-	return text_clean(text);
+	return zr_text_clean(text, "");
 }
 
 /* From column @at on, whose line has begun, the words of @text; later lines begin at @indent. */

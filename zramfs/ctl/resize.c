@@ -21,7 +21,6 @@
 #include "loop-change.h"
 #include "say.h"
 #include "size.h"
-#include "text.h"
 #include "verb.h"
 
 #define ALLOWED "SIZE, +SIZE or -SIZE: " ZR_SIZE_ALLOWED
@@ -139,7 +138,7 @@ static int pinned_resize(const struct name *name, int fd, const char *text)
 		say_error("%s: cannot be resized: %s", name->disk, why ? why : say_reason(-r));
 		return VERB_FAILED;
 	}
-	printf("%s: %s, was %s\n", text_for_output(disk), human_size(after, bytes),
+	printf("%s: %s, was %s\n", say_for_output(disk), human_size(after, bytes),
 	       human_size(before, (uint64_t)st.st_size));
 	return loops_update(name, &(struct loop_file){ st.st_dev, st.st_ino });
 }

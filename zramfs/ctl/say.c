@@ -35,10 +35,15 @@ void say_error(const char *format, ...)
 		say_no_memory();
 	}
 
-	text_clean(line);
+	zr_text_clean(line, "");
 	fflush(stdout);
 	fprintf(stderr, is_coloured() ? "\033[1;31mzramfsctl:\033[0m %s\n" : "zramfsctl: %s\n",
 		line);
+}
+
+char *say_for_output(char *text)
+{
+	return isatty(STDOUT_FILENO) ? zr_text_clean(text, "\n\t") : text;
 }
 
 void say_no_memory(void)

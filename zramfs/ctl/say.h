@@ -23,5 +23,10 @@ const char *say_reason(int error);
 /* asprintf() that does not fail. The text is the caller's to free. */
 __attribute__((format(printf, 1, 2))) char *say_text(const char *format, ...);
 
+/* What others wrote, before it is printed: in place, what a terminal would obey becomes question
+ * marks, but newlines and tabs. Nothing changes where standard output is no terminal: programs want
+ * what there is. Return: @text. */
+char *say_for_output(char *text);
+
 /* Was all that went to standard output written? Return: the exit status; @status if it was. */
 int say_end(int status);

@@ -12,7 +12,6 @@
 #include "control.h"
 #include "human.h"
 #include "say.h"
-#include "text.h"
 #include "verb.h"
 
 #define INIT_PERCENT "25%"
@@ -50,7 +49,7 @@ static int attribute_print(const struct name *name, const struct zr_attr *attr)
 		return control_copy(name, attr) < 0 ? VERB_FAILED : VERB_DONE;
 	if (control_read(name, attr, &text) < 0)
 		return VERB_FAILED;
-	rest = text_for_output(text);
+	rest = say_for_output(text);
 	while ((line = strsep(&rest, "\n")) != NULL)
 		printf("%s=%s\n", attr->name, line);
 	return VERB_DONE;

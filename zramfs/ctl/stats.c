@@ -14,7 +14,6 @@
 #include "mounts.h"
 #include "name.h"
 #include "say.h"
-#include "text.h"
 #include "verb.h"
 
 static const struct option options[] = {
@@ -64,7 +63,7 @@ static int stats_print(const struct mount *mount, const char *disk)
 	}
 	if (disk)
 		section[section_length(section)] = 0;
-	fputs(text_for_output(section), stdout);
+	fputs(say_for_output(section), stdout);
 	return VERB_DONE;
 }
 
@@ -105,7 +104,7 @@ static void heading_print(size_t i, const char *path)
 {
 	ZR_CLEANUP(zr_freep) char *text = say_text("%s", path);
 
-	printf("%s==> %s <==\n", i > 0 ? "\n" : "", text_for_output(text));
+	printf("%s==> %s <==\n", i > 0 ? "\n" : "", say_for_output(text));
 }
 
 static int all_do(int (*one)(const struct mount *mount, const char *disk))
