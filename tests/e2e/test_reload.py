@@ -372,6 +372,8 @@ def test_it_does_not_count_as_a_wish_to_end(zramfs):
         reload(mount)
         reload(mount)
         assert mount.mounted()
+    # The kernel tells of the closing a moment later, and a disk in use would refuse the first.
+    wait_until(lambda: mount.stats()["a"]["InUse"].strip() == "0", what="a to be free")
     for pid in mount.pids():
         os.kill(pid, signal.SIGTERM)
     mount.wait()
