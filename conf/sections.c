@@ -369,7 +369,9 @@ static int section_merge(const struct lines *lines, struct section *section, str
 		return lines_fail(lines, ENOMEM);
 	section->records = records;
 
-	memcpy(&records[section->n_records], again->records, again->n_records * sizeof(*records));
+	if (again->n_records > 0)
+		memcpy(&records[section->n_records], again->records,
+		       again->n_records * sizeof(*records));
 	section->n_records += again->n_records;
 	again->n_records = 0;
 	again->ignored = true;

@@ -390,6 +390,21 @@ static void test_expressions_in_sizes(void)
 	refused("[a]\ndisksize = 64MB\n", 2, ": disksize = 64MB: not a value for it; ");
 }
 
+/* What is given again overrides; nothing overrides nothing. */
+static void test_sections_again_with_and_without_keys(void)
+{
+	ZR_CLEANUP(config_freep)
+	struct config *config = load(
+		"[zram0]\nzram-size = 64\n[zram0]\n[zram1]\n[zram1]\n"
+		"[zram0]\nswap-priority = 5\n[zram2]\n[zram2]\nzram-size = 8\n");
+
+	CHECK(config->n_disks == 3);
+	CHECK(config_find(config, "zram0")->spec.disksize_bytes == 64 << 20);
+	CHECK(config_find(config, "zram0")->spec.attrs.swap_priority == 5);
+	CHECK(config_find(config, "zram1")->spec.attrs.format == ZR_FORMAT_SWAP);
+	CHECK(config_find(config, "zram2")->spec.disksize_bytes == 8 << 20);
+}
+
 static void check_said(const struct config_disk *disk, const char *const names[])
 {
 	const struct zr_attr *attr;
@@ -452,5 +467,6 @@ int main(int argc, char **argv)
 	RUN(test_expressions_in_sizes);
 	rig_end();
 	RUN(test_what_is_said);
+	RUN(test_sections_again_with_and_without_keys);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -118,6 +119,15 @@ static void children_reap(void)
 		;
 }
 
+/* As fork(). What was not written yet must not be the child's to write, too: _exit() does not, but a
+ * sanitizer's may. */
+static pid_t child_start(void)
+{
+	children_reap();
+	fflush(stdout);
+	return fork();
+}
+
 /* What the work returned, and all that it wrote. */
 static int work_ask(const struct work *work, char **bytesp, size_t *n_bytesp)
 {
@@ -126,10 +136,9 @@ static int work_ask(const struct work *work, char **bytesp, size_t *n_bytesp)
 	int ends[2], error, r;
 	pid_t child;
 
-	children_reap();
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	child = fork();
+	child = child_start();
 	if (child == 0) {
 		signal(SIGPIPE, SIG_DFL);
 		_exit(work->run(work->what, ends[1]) < 0);
@@ -326,10 +335,9 @@ int ask_open(const struct mount *mount, const char *path, int flags)
 	int ends[2], fd, r;
 	pid_t child;
 
-	children_reap();
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
-	child = fork();
+	child = child_start();
 	if (child == 0)
 		_exit(parcel_send(ends[1], below_open(mount, path, flags)) < 0);
 	r = child < 0 ? -errno : 0;
