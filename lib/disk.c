@@ -402,8 +402,8 @@ void zr_disk_drop_past_size_locked(struct zr_disk *disk)
 	zr_pages_prune(&disk->pages);
 }
 
-/* On an error nothing has changed. *stalep is what the caller retires once the shape is released, so
- * that nobody waits for that. */
+/* On an error nothing has changed. *stalep is what the caller retires once the shape is released,
+ * so that nobody waits for that. */
 static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes,
 			   zr_position *stalep)
 {

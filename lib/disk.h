@@ -92,8 +92,8 @@ int zr_disk_set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size
 int zr_disk_seek_data(struct zr_disk *disk, uint64_t offset, uint64_t *foundp);
 int zr_disk_seek_hole(struct zr_disk *disk, uint64_t offset, uint64_t *foundp);
 
-/* Drop everything: pages, size, counters, latencies, and the attributes for @defaults; name, owner and
- * permissions stay. */
+/* Drop everything: pages, size, counters, latencies, and the attributes for @defaults; name, owner
+ * and permissions stay. */
 int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults);
 
 uint64_t zr_disk_size(const struct zr_disk *disk);

@@ -162,7 +162,8 @@ uint64_t zr_pages_peak(struct zr_pages *pages, uint64_t used_bytes)
 	return zr_max(seen, used_bytes);
 }
 
-/* what is used, and the limits. Whoever charges has a stripe, so that with all of them nobody does */
+/* what is used, and the limits. Whoever charges has a stripe, so that with all of them nobody does
+ */
 
 /* Give back, which cannot fail. */
 static void uncharge(struct zr_pages *pages, int64_t n_bytes)
@@ -426,8 +427,8 @@ int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fr
 	return 0;
 }
 
-/* What is in a slot that is about to be read, and no longer idle then. Whoever has the stripe shared
- * as well clears the same bit, and nobody else changes the slot. */
+/* What is in a slot that is about to be read, and no longer idle then. Whoever has the stripe
+ * shared as well clears the same bit, and nobody else changes the slot. */
 static zr_slot slot_use(_Atomic zr_slot *slotp)
 {
 	zr_slot slot = zr_pages_slot(slotp);

@@ -12,11 +12,11 @@
  * absent node is a null entry: reading allocates nothing, and what was never written costs nothing.
  *
  * Ownership: the tree owns its nodes; slots own their objects: whoever swaps one out retires it.
- * Locking:   to look at a slot hold the stripe of its page, exclusive to change it; its idle mark is
- *            cleared with the stripe shared. To walk inner nodes hold a stripe or the disk's shape
- *            shared. Links are changed under TREE, which calls take for themselves. A leaf goes
- *            with all stripes of its pages held exclusive, an inner node with all stripes of the
- *            store and the shape.
+ * Locking:   to look at a slot hold the stripe of its page, exclusive to change it; its idle mark
+ *            is cleared with the stripe shared. To walk inner nodes hold a stripe or the disk's
+ *            shape shared. Links are changed under TREE, which calls take for themselves. A leaf
+ *            goes with all stripes of its pages held exclusive, an inner node with all stripes of
+ *            the store and the shape.
  * Errors:    -ENOMEM; the tree is then as it was.
  * Cost:      four dependent loads to find a slot; 4 KiB for 2 MiB of pages, 0.2 %.
  */

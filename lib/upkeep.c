@@ -24,8 +24,8 @@
 /*
  * When is a pass worth it? At once, when a 400th of the memory in spans is free cells: with what
  * cannot be avoided that is well inside of 3 %, and at a steady rate of overwrites the passes cost
- * less than 1 % of what they do. For less, a 2000th, when no pass ended lately: so that what an idle pool
- * keeps is little, and little is spent on it.
+ * less than 1 % of what they do. For less, a 2000th, when no pass ended lately: so that what an
+ * idle pool keeps is little, and little is spent on it.
  */
 #define WASTE_SHARE       400u
 #define WASTE_SHARE_LATER 2000u

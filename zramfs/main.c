@@ -57,7 +57,8 @@ static uint64_t ram_bytes(void)
 	return sysinfo(&info) < 0 ? 0 : (uint64_t)info.totalram * info.mem_unit;
 }
 
-/* Return: the configuration, or NULL after saying what is wrong. What is to be warned of is said. */
+/* Return: the configuration, or NULL after saying what is wrong. What is to be warned of is said.
+ */
 static struct config *config_get(const char *path)
 {
 	char message[CONFIG_MESSAGE_MAX];

@@ -15,8 +15,8 @@
  *
  * Whatever they are, each is refused with an errno or done; what can be read afterwards is text in
  * lines; the store is sound, and empty once its disks are removed. It is kept from one input to the
- * next, and what a pool keeps looks like a leak to libFuzzer: ASAN_OPTIONS=detect_leaks=0. Whether all
- * of it is freed is looked at where the corpus is replayed.
+ * next, and what a pool keeps looks like a leak to libFuzzer: ASAN_OPTIONS=detect_leaks=0. Whether
+ * all of it is freed is looked at where the corpus is replayed.
  */
 
 #include "rig.h"

@@ -3,9 +3,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * What tests of the configuration share: text that is loaded as if it was a file. What a message says is
- * allowed is the attribute table's and is not compared; where it points, what it quotes and that it
- * is one line is.
+ * What tests of the configuration share: text that is loaded as if it was a file. What a message
+ * says is allowed is the attribute table's and is not compared; where it points, what it quotes and
+ * that it is one line is.
  */
 
 #include "test.h"

@@ -33,7 +33,8 @@
 #define N_STEPS 100000u
 
 static _Thread_local bool hot;
-/* By this thread, on the hot path or off it. Compilers know that calloc() changes nothing of ours. */
+/* By this thread, on the hot path or off it. Compilers know that calloc() changes nothing of ours.
+ */
 static _Thread_local volatile unsigned int n_calls;
 
 #if !SANITIZED && defined(__GLIBC__)

@@ -119,8 +119,8 @@ static void children_reap(void)
 		;
 }
 
-/* As fork(). What was not written yet must not be the child's to write, too: _exit() does not, but a
- * sanitizer's may. */
+/* As fork(). What was not written yet must not be the child's to write, too: _exit() does not, but
+ * a sanitizer's may. */
 static pid_t child_start(void)
 {
 	children_reap();

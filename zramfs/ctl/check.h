@@ -35,8 +35,8 @@ void check_system(struct check *check);
 /* What concerns swapping to memory, whatever is swapped to. */
 void check_memory(struct check *check);
 
-/* The process that serves a mount, and what its disks may take, which a mount that is foreign is not
- * asked for. */
+/* The process that serves a mount, and what its disks may take, which a mount that is foreign is
+ * not asked for. */
 void check_daemon(struct check *check, const struct mount *mount);
 
 /* A loop device on a disk. */

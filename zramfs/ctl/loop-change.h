@@ -37,8 +37,8 @@ struct loop_wish {
  * Return: the descriptor, or -errno; that is not said. */
 int loop_lock(const struct mount *mount, const char *disk);
 
-/* Open the device, with @flags, if it is still on the file that it was on when it was read: it stays
- * there as long as the descriptor is open.
+/* Open the device, with @flags, if it is still on the file that it was on when it was read: it
+ * stays there as long as the descriptor is open.
  *
  * Return: the descriptor; -ENODEV if it is attached to nothing, which is not said; -errno. */
 int loop_hold(const struct loop_user *loop, int flags);

@@ -122,8 +122,9 @@ static void names_clear(struct names *names)
 	free(names->text);
 }
 
-/* Bytes of the file that is told by this name; the name itself where there is no other. Where several
- * are told the same, the disks and the files come in one order, so that each gets its own. */
+/* Bytes of the file that is told by this name; the name itself where there is no other. Where
+ * several are told the same, the disks and the files come in one order, so that each gets its own.
+ */
 static char *name_restore(const struct mount *mount, struct names *names, char *told)
 {
 	size_t i;
