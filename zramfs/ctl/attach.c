@@ -28,19 +28,14 @@ static const struct option options[] = {
 /* A disk on two devices would have two views of itself, and neither knows of the other. */
 static int refuse_attached(const struct name *name, int lock)
 {
-	const struct mount mount = name_mount(name);
 	struct loop_file file;
 	struct loop_user *loops;
 	size_t n_loops;
 	int r;
 
-	r = loop_file_of(lock, &file);
-	if (r == 0)
-		r = loops_read_on(&file, &mount, name->disk, &loops, &n_loops);
-	if (r < 0) {
-		say_error("cannot read which loop devices there are: %s", strerror(-r));
+	r = loops_read_locked(name, lock, &file, &loops, &n_loops);
+	if (r < 0)
 		return r;
-	}
 	if (n_loops > 0) {
 		say_error("%s: attached already: %s%s", name->disk, loops[0].device,
 			  loops[0].detaching ? ", until its last user closes it" : "");
@@ -72,14 +67,11 @@ static int attach_and_tell(const struct name *name, const struct loop_wish *wish
 
 static int attach(const struct name *name, const struct loop_wish *wish)
 {
-	const struct mount mount = name_mount(name);
 	int lock, r;
 
-	lock = loop_lock(&mount, name->disk);
-	if (lock < 0) {
-		say_error("%s: %s", name->path, say_reason(-lock));
+	lock = loop_lock_named(name);
+	if (lock < 0)
 		return VERB_FAILED;
-	}
 	r = refuse_attached(name, lock);
 	if (r == 0)
 		r = attach_and_tell(name, wish);

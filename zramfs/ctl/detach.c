@@ -207,19 +207,14 @@ static int detach_all(const struct loop_user *loops, size_t n_loops, bool force)
 /* The disk's lock is held, and only now is it known what is to go. */
 static int detach_locked(const struct name *name, int lock, bool force)
 {
-	const struct mount mount = name_mount(name);
 	struct loop_user *loops;
 	struct loop_file file;
 	size_t n_loops;
 	int r;
 
-	r = loop_file_of(lock, &file);
-	if (r == 0)
-		r = loops_read_on(&file, &mount, name->disk, &loops, &n_loops);
-	if (r < 0) {
-		say_error("cannot read which loop devices there are: %s", strerror(-r));
+	r = loops_read_locked(name, lock, &file, &loops, &n_loops);
+	if (r < 0)
 		return r;
-	}
 	if (n_loops == 0) {
 		say_error("%s: not attached", name->disk);
 		r = -ENXIO;
@@ -232,19 +227,15 @@ static int detach_locked(const struct name *name, int lock, bool force)
 
 static int detach_name(const char *text, bool force)
 {
-	struct mount mount;
 	struct name name;
 	int lock, r;
 
 	r = name_find(text, &name);
 	if (r < 0)
 		return r;
-	mount = name_mount(&name);
-	lock = loop_lock(&mount, name.disk);
-	if (lock < 0) {
-		say_error("%s: %s", name.path, say_reason(-lock));
-		r = lock;
-	} else {
+	lock = loop_lock_named(&name);
+	r = lock;
+	if (lock >= 0) {
 		r = detach_locked(&name, lock, force);
 		close(lock);
 	}

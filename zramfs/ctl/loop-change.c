@@ -93,6 +93,30 @@ int loop_lock(const struct mount *mount, const char *disk)
 	return fd;
 }
 
+int loop_lock_named(const struct name *name)
+{
+	const struct mount mount = name_mount(name);
+	const int lock = loop_lock(&mount, name->disk);
+
+	if (lock < 0)
+		say_error("%s: %s", name->path, say_reason(-lock));
+	return lock;
+}
+
+int loops_read_locked(const struct name *name, int lock, struct loop_file *file,
+		      struct loop_user **loopsp, size_t *n_loopsp)
+{
+	const struct mount mount = name_mount(name);
+	int r;
+
+	r = loop_file_of(lock, file);
+	if (r == 0)
+		r = loops_read_on(file, &mount, name->disk, loopsp, n_loopsp);
+	if (r < 0)
+		say_error("cannot read which loop devices there are: %s", strerror(-r));
+	return r;
+}
+
 /* the device */
 
 static int say_in_use(const struct loop_user *loop, int error)

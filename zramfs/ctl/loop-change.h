@@ -37,6 +37,14 @@ struct loop_wish {
  * Return: the descriptor, or -errno; that is not said. */
 int loop_lock(const struct mount *mount, const char *disk);
 
+/* The same of a disk that was named; an error is said. */
+int loop_lock_named(const struct name *name);
+
+/* Which file the disk is, by the descriptor of its lock, and what is attached to that: known for
+ * certain only while the lock is held. loops_free() what there is. */
+int loops_read_locked(const struct name *name, int lock, struct loop_file *file,
+		      struct loop_user **loopsp, size_t *n_loopsp);
+
 /* Open the device, with @flags, if it is still on the file that it was on when it was read: it
  * stays there as long as the descriptor is open.
  *

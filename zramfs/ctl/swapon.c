@@ -198,20 +198,15 @@ static int attach_and_swap(const struct name *name, const struct loop_file *file
 /* The disk's lock is held. */
 static int swap_to(const struct name *name, int lock, int priority)
 {
-	const struct mount mount = name_mount(name);
 	struct loop_user *loops = NULL;
 	const struct loop_user *loop;
 	struct loop_file file;
 	size_t n_loops = 0;
 	int r;
 
-	r = loop_file_of(lock, &file);
-	if (r == 0)
-		r = loops_read_on(&file, &mount, name->disk, &loops, &n_loops);
-	if (r < 0) {
-		say_error("cannot read which loop devices there are: %s", strerror(-r));
+	r = loops_read_locked(name, lock, &file, &loops, &n_loops);
+	if (r < 0)
 		return r;
-	}
 	r = device_choose(name, loops, n_loops, &loop);
 	if (r == 0)
 		r = loop ? swap_to_device(name, loop, priority)
@@ -223,17 +218,14 @@ static int swap_to(const struct name *name, int lock, int priority)
 /* @text: the priority as it was typed, or NULL. */
 static int swapon_name(const struct name *name, const char *text)
 {
-	const struct mount mount = name_mount(name);
 	int lock, priority = -1, r;
 
 	r = text ? priority_parse(text, &priority) : priority_read(name, &priority);
 	if (r < 0)
 		return VERB_FAILED;
-	lock = loop_lock(&mount, name->disk);
-	if (lock < 0) {
-		say_error("%s: %s", name->path, say_reason(-lock));
+	lock = loop_lock_named(name);
+	if (lock < 0)
 		return VERB_FAILED;
-	}
 	r = swap_to(name, lock, priority);
 	close(lock);
 	return r < 0 ? VERB_FAILED : VERB_DONE;
