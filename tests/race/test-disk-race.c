@@ -46,6 +46,22 @@ static struct zr_disk *pages_disk, *sectors_disk, *cut_disk;
 static _Atomic bool stop;
 static _Atomic uint64_t n_checked, n_overlapped, n_refused, n_recompressed;
 
+/* Memory comes in the end, however long the thread that brings it waits for a core. */
+#define PATIENTLY(r, call)    \
+	do {                  \
+		(r) = (call); \
+	} while ((r) == -ENOMEM)
+
+static void put(struct rig *rig, struct zr_disk *disk, uint64_t offset, const void *bytes,
+		size_t n_bytes)
+{
+	size_t n_written;
+	int r;
+
+	PATIENTLY(r, zr_disk_write(disk, rig->ctx, offset, bytes, n_bytes, &n_written));
+	CHECK(r == 0 && n_written == n_bytes);
+}
+
 static uint64_t fresh_stamp(struct rng *rng)
 {
 	return rng_next(rng) | 4; /* not 0, which is a hole */
@@ -105,8 +121,8 @@ static void write_page(struct worker *worker)
 	stamp_make(page, sizeof(page), stamp);
 	version = write_begins(note);
 	alone = is_alone(note);
-	r = zr_disk_write(pages_disk, worker->rig.ctx, page_no * ZR_PAGE_SIZE, page, sizeof(page),
-			  &n_written);
+	PATIENTLY(r, zr_disk_write(pages_disk, worker->rig.ctx, page_no * ZR_PAGE_SIZE, page,
+				   sizeof(page), &n_written));
 	CHECK(r == 0 || r == -ENOSPC);
 	CHECK(n_written == (r == 0 ? sizeof(page) : 0));
 	if (r < 0)
@@ -187,17 +203,19 @@ static void change_sector(struct worker *worker)
 	const unsigned int i = (unsigned int)rng_below(&worker->rng, N_SECTORS);
 	const uint64_t offset = (uint64_t)(i * N_WORKERS + worker->no) * SECTOR_BYTES;
 	uint8_t bytes[SECTOR_BYTES];
+	int r;
 
 	disk_get(&worker->rig, sectors_disk, offset, bytes, sizeof(bytes));
 	CHECK(stamp_is(bytes, sizeof(bytes), worker->sectors[i]));
 
 	if (rng_below(&worker->rng, 4) == 0) {
 		worker->sectors[i] = 0;
-		CHECK(zr_disk_punch(sectors_disk, worker->rig.ctx, offset, SECTOR_BYTES) == 0);
+		PATIENTLY(r, zr_disk_punch(sectors_disk, worker->rig.ctx, offset, SECTOR_BYTES));
+		CHECK(r == 0);
 	} else {
 		worker->sectors[i] = fresh_stamp(&worker->rng);
 		stamp_make(bytes, sizeof(bytes), worker->sectors[i]);
-		disk_put(&worker->rig, sectors_disk, offset, bytes, sizeof(bytes));
+		put(&worker->rig, sectors_disk, offset, bytes, sizeof(bytes));
 	}
 }
 
@@ -231,7 +249,7 @@ static void recompress(struct worker *worker)
 	r = zr_disk_codec_number(disk, &params);
 	CHECK(r >= 0 && r < (int)ZR_CODEC_NUMBERS);
 	for (i = 0; i < 8; ++i, ++page_no) {
-		r = zr_disk_recompress(disk, worker->rig.ctx, page_no, &params);
+		PATIENTLY(r, zr_disk_recompress(disk, worker->rig.ctx, page_no, &params));
 		/* A number that no slot uses yet may be another's meanwhile, or go with a reset.
 		 * -EIO would be a page that does not decode. */
 		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS || r == -EINVAL);
@@ -260,7 +278,7 @@ static void change_cut(struct worker *worker)
 	case 3:
 	case 4:
 		stamp_make(page, sizeof(page), fresh_stamp(&worker->rng));
-		disk_put(&worker->rig, cut_disk, page_no * ZR_PAGE_SIZE, page, sizeof(page));
+		put(&worker->rig, cut_disk, page_no * ZR_PAGE_SIZE, page, sizeof(page));
 		break;
 	default:
 		CHECK(zr_disk_read(cut_disk, worker->rig.ctx, page_no * ZR_PAGE_SIZE, page,
@@ -354,9 +372,9 @@ static void *come_and_go(void *context)
 	memset(page, 7, sizeof(page));
 	while (!atomic_load(&stop)) {
 		disk = rig_add(rig, "coming", MIB(1));
-		disk_put(rig, disk, MIB(3), page, sizeof(page));
+		put(rig, disk, MIB(3), page, sizeof(page));
 		other = rig_add(rig, "going", 0);
-		disk_put(rig, other, 5, page, sizeof(page));
+		put(rig, other, 5, page, sizeof(page));
 		CHECK(zr_store_rename(rig->store, other, "coming", disk) == 0);
 		disk_get(rig, disk, MIB(3), page, sizeof(page)); /* pinned: still there */
 		zr_disk_unpin(rig->store, disk);
@@ -465,6 +483,8 @@ static void test_what_is_read_was_written(void)
 	CHECK(zr_store_tend(rig.store) == 0);
 	threads_start();
 	sleep((unsigned int)test_number("ZR_TEST_SECONDS", 5));
+	while (n_checked == 0 || n_recompressed == 0 || n_moved() == 0)
+		usleep(1000);
 	threads_end();
 	zr_store_untend(rig.store);
 
@@ -473,7 +493,6 @@ static void test_what_is_read_was_written(void)
 	printf("# %" PRIu64 " reads checked, %" PRIu64 " overlapped, %" PRIu64
 	       " writes refused, %" PRIu64 " pages recompressed, %" PRIu64 " objects moved\n",
 	       n_checked, n_overlapped, n_refused, n_recompressed, n_moved());
-	CHECK(n_checked > 0 && n_recompressed > 0 && n_moved() > 0);
 	for (i = 0; i < N_PAGES; ++i)
 		CHECK(pthread_mutex_destroy(&notes[i].lock) == 0);
 	zr_disk_unpin(rig.store, pages_disk);
