@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+
+#define ARENA_NAME "zramfs"
+#define ARENA_FILE "memfd:" ARENA_NAME
 
 /* Less address space than this is not worth starting with. */
 #define ARENA_SIZE_MIN (UINT64_C(64) << 20)
@@ -54,11 +58,41 @@ static int arena_map_largest(struct zr_arena *arena, int fd, uint64_t size_bytes
 	return r;
 }
 
+/* Where no file may be swapped, one that is deleted already; called as a memfd would be, so that
+ * it looks the same in /proc. Return: -1 without privilege or before Linux 6.4. */
+static int noswap_file(void)
+{
+	int context = -1, mount = -1, fd = -1;
+
+#ifdef FSOPEN_CLOEXEC
+	context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	if (context < 0)
+		return -1;
+	/* Size 0: without a limit of its own. */
+	if (fsconfig(context, FSCONFIG_SET_FLAG, "noswap", NULL, 0) == 0 &&
+	    fsconfig(context, FSCONFIG_SET_STRING, "size", "0", 0) == 0 &&
+	    fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		mount = fsmount(context, FSMOUNT_CLOEXEC,
+				MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	close(context);
+	if (mount < 0)
+		return -1;
+	fd = openat(mount, ARENA_FILE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		(void)unlinkat(mount, ARENA_FILE, 0);
+	close(mount); /* it is nowhere mounted, and lasts as long as the file */
+#endif
+	return fd;
+}
+
 int zr_arena_create(struct zr_arena *arena, uint64_t size_bytes)
 {
 	int fd, r;
 
-	fd = memfd_create("zramfs", MFD_CLOEXEC);
+	fd = noswap_file();
+	arena->noswap = fd >= 0;
+	if (fd < 0)
+		fd = memfd_create(ARENA_NAME, MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 
@@ -114,6 +148,29 @@ int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 	/* Half a range may be there: nobody will own it. */
 	zr_arena_punch(arena, offset, n_bytes);
 	return -ENOMEM;
+}
+
+int zr_arena_lock(struct zr_arena *arena)
+{
+	return mlock2(arena->base, arena->size_bytes, MLOCK_ONFAULT) < 0 ? -errno : 0;
+}
+
+int zr_arena_fault_in(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
+{
+	const volatile uint8_t *at = arena->base + offset;
+	uint64_t i;
+
+	ZR_ASSERT(offset + n_bytes <= arena->size_bytes);
+
+	if (madvise(arena->base + offset, n_bytes, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	if (errno != EINVAL)
+		return -errno;
+
+	/* Before Linux 5.14. A read maps shared memory as well. */
+	for (i = 0; i < n_bytes; i += arena->grain_bytes)
+		(void)at[i];
+	return 0;
 }
 
 void zr_arena_punch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)

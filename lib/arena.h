@@ -8,12 +8,17 @@
  * A sparse anonymous file, mapped once, whose offsets are free and whose memory comes and goes by
  * the range. It has no path, so nothing stays behind when the last descriptor is closed.
  *
+ * When the process that locked its memory dies the kernel may swap it, and if that swap is a disk
+ * in it, whoever comes next waits for itself. So the file lies on a tmpfs of its own without swap,
+ * where that is to be had, and is a memfd elsewhere; there is no difference but this, and it is
+ * called the memfd everywhere.
+ *
  * Ownership: owns the mapping and the descriptor it was given or made.
  * Locking:   none; ranges are populated and punched by whoever owns them.
  * Errors:    -ENOMEM when the kernel refuses memory or address space, -EINVAL for a descriptor that
  *            is not a store's.
  * Cost:      populating 7 us for 20 KiB (52 the first time a virtual machine touches the
- *            memory), punching 4 us.
+ *            memory), punching 4 us; mapping what is there see zr_store_populate().
  */
 
 #include "base.h"
@@ -24,6 +29,7 @@ struct zr_arena {
 	uint8_t *base;
 	uint64_t size_bytes;  /* offsets there are */
 	uint32_t grain_bytes; /* memory comes and goes in system pages: 4096 at least */
+	bool noswap;          /* known to who made it */
 };
 
 #define ZR_ARENA_NULL    \
@@ -40,6 +46,14 @@ void zr_arena_deinit(struct zr_arena *arena);
 
 /* Give memory to a range, whole system pages. Return: 0 or -ENOMEM, and then nothing is given. */
 int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
+
+/* Lock in memory what is mapped here, and from now on whatever is touched. Return: 0, or -ENOMEM,
+ * -EPERM or -EAGAIN, as of mlock2(2). */
+int zr_arena_lock(struct zr_arena *arena);
+
+/* Map what another process populated. Every page of the range has memory, and nobody takes it back
+ * meanwhile: nothing is allocated but page tables. Return: 0 or -errno. */
+int zr_arena_fault_in(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
 
 /* Take the memory of a range back. Cannot fail in a way that matters: the memory is only kept. */
 void zr_arena_punch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * What is set of the daemon: [zramfs] in the configuration, .control/zramfs/
+ * Attributes of the daemon: [zramfs] in the configuration, .control/zramfs/
  */
 
 #include <errno.h>
@@ -58,6 +58,78 @@ static int mem_limit_show(const struct zr_attr_target *target, char *text, size_
 	return snprintf(text, n_text, "%" PRIu64 "\n", zr_store_mem_limit(target->store));
 }
 
+static int watchdog_parse(struct zr_daemon_spec *spec, const char *text)
+{
+	unsigned long seconds;
+	int r;
+
+	r = zr_attr_parse_number(text, 10, ZR_WATCHDOG_MAX, &seconds);
+	if (r < 0)
+		return r;
+	spec->watchdog_s = (uint32_t)seconds;
+	return 0;
+}
+
+static void watchdog_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)
+{
+	snprintf(text, n_text, "%" PRIu32, spec->watchdog_s);
+}
+
+static int watchdog_apply(const struct zr_attr_target *target, const char *text)
+{
+	struct zr_daemon_spec spec = { 0 };
+	int r;
+
+	r = watchdog_parse(&spec, text);
+	if (r < 0)
+		return r;
+	if (!target->daemon)
+		return -ENODEV;
+	target->daemon->set_watchdog(target->daemon->context, spec.watchdog_s);
+	return 0;
+}
+
+static int watchdog_show(const struct zr_attr_target *target, char *text, size_t n_text)
+{
+	if (!target->daemon)
+		return -ENODEV;
+	return snprintf(text, n_text, "%" PRIu32 "\n",
+			target->daemon->watchdog(target->daemon->context));
+}
+
+/* processes */
+
+static int generation_show(const struct zr_attr_target *target, char *text, size_t n_text)
+{
+	if (!target->daemon)
+		return -ENODEV;
+	return target->daemon->print_generation(target->daemon->context, text, n_text);
+}
+
+static int safety_show(const struct zr_attr_target *target, char *text, size_t n_text)
+{
+	if (!target->daemon)
+		return -ENODEV;
+	return target->daemon->print_safety(target->daemon->context, text, n_text);
+}
+
+static int upgrade_apply(const struct zr_attr_target *target, const char *text)
+{
+	/* The daemon's own directory is nobody's. */
+	if (*text != 0 && *text != '/')
+		return -EINVAL;
+	if (!target->daemon)
+		return -ENODEV;
+	return target->daemon->upgrade(target->daemon->context, text, target->stop);
+}
+
+static int upgrade_show(const struct zr_attr_target *target, char *text, size_t n_text)
+{
+	if (!target->daemon)
+		return -ENODEV;
+	return target->daemon->print_upgrade(target->daemon->context, text, n_text);
+}
+
 const struct zr_attr zr_attrs_daemon[] = {
 	{ .name = "threads",
 	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
@@ -83,7 +155,47 @@ const struct zr_attr zr_attrs_daemon[] = {
 	  .print_daemon = mem_limit_print,
 	  .apply = mem_limit_apply,
 	  .show = mem_limit_show },
+	{ .name = "generation",
+	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONTROL,
+	  .mode = 0444,
+	  .when = ZR_WHEN_NEVER,
+	  .type = "figures",
+	  .help = "which worker serves, counted from 1, and its process",
+	  .since = "0.1.0",
+	  .show = generation_show },
+	{ .name = "safety",
+	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONTROL,
+	  .mode = 0444,
+	  .when = ZR_WHEN_NEVER,
+	  .type = "table",
+	  .help = "what keeps the daemon from needing memory: ok, or refused and why",
+	  .since = "0.1.0",
+	  .show = safety_show },
+	{ .name = "upgrade",
+	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONTROL | ZR_ATTR_LONG,
+	  .mode = 0644,
+	  .when = ZR_WHEN_ALWAYS,
+	  .type = "text",
+	  .allowed = "the path of a zramfs from / on, or nothing for the one that is installed",
+	  .help = "replace the worker by one of this program; how the last time went",
+	  .since = "0.1.0",
+	  .apply = upgrade_apply,
+	  .show = upgrade_show },
+	{ .name = "watchdog",
+	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
+	  .mode = 0644,
+	  .when = ZR_WHEN_ALWAYS,
+	  .type = "number",
+	  .unit = "seconds",
+	  .allowed = "0 for none, or up to 3600 seconds",
+	  .help = "a worker that makes no progress for that long is killed and followed",
+	  .since = "0.1.0",
+	  .parse_daemon = watchdog_parse,
+	  .print_daemon = watchdog_print,
+	  .apply = watchdog_apply,
+	  .show = watchdog_show },
 	{ .name = NULL },
 };
 
 _Static_assert(ZR_THREADS_MAX == 64, "the message of threads says 64");
+_Static_assert(ZR_WATCHDOG_MAX == 3600, "the message of watchdog says 3600");

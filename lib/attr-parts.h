@@ -8,7 +8,7 @@
  *   attr-set.c      what is set, in the configuration or below .control/
  *   attr-kernel.c   the other files of /sys/block/zram<N>
  *   attr-ours.c     figures that the kernel's zram has not
- *   attr-daemon.c   what is set of the daemon
+ *   attr-daemon.c   of the daemon
  *   attr-line.c     a line of hot_add
  *
  * Ownership: as attr.h.

@@ -41,14 +41,32 @@ enum zr_attr_when {
 /* Longest text that show gives. What is longer is streamed. */
 #define ZR_ATTR_TEXT_MAX 16384u
 
+/*
+ * What the process can do that the engine cannot. Each may be called by any thread, and gets
+ * @context; texts end in a newline and fit ZR_ATTR_TEXT_MAX. Return: 0 or -errno, what is printed
+ * its length.
+ */
+struct zr_attr_daemon {
+	void *context;
+	/* Have a worker of the program at @path take over, empty for the one that runs. Returns
+	 * when it is ready to, or cannot: -EINTR if @stop said so, and the old one goes on. */
+	int (*upgrade)(void *context, const char *path, struct zr_stop stop);
+	int (*print_upgrade)(void *context, char *text, size_t n_text); /* how the last one went */
+	int (*print_safety)(void *context, char *text, size_t n_text);
+	int (*print_generation)(void *context, char *text, size_t n_text);
+	uint32_t (*watchdog)(void *context); /* seconds */
+	void (*set_watchdog)(void *context, uint32_t seconds);
+};
+
 /* What an attribute is asked of, and by whom. */
 struct zr_attr_target {
 	struct zr_store *store;
 	struct zr_disk *disk; /* NULL: the daemon */
 	struct zr_ctx *ctx;
-	const struct zr_attrs *defaults; /* what reset goes back to */
-	unsigned int n_threads;          /* that serve disks */
-	struct zr_stop stop;             /* of long work */
+	const struct zr_attrs *defaults;     /* what reset goes back to */
+	unsigned int n_threads;              /* that serve disks */
+	struct zr_stop stop;                 /* of long work */
+	const struct zr_attr_daemon *daemon; /* NULL outside of the daemon */
 };
 
 struct zr_attr {

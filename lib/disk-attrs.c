@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "crash.h"
 #include "disk-parts.h"
 
 /* attributes: two copies and a word that says which is valid */
@@ -27,7 +28,9 @@ static void attrs_publish_locked(struct zr_disk *disk, const struct zr_attrs *at
 	zr_assert_held(ZR_RANK_DISK);
 
 	disk->entry->attrs[~valid & 1] = *attrs;
+	ZR_CRASH("flip-before");
 	atomic_store(&disk->entry->valid, valid + 1);
+	ZR_CRASH("flip-after");
 	atomic_store(&disk->pages.xlimit_bytes, attrs->mem_limit_bytes);
 }
 
@@ -233,6 +236,7 @@ static int reset_locked(struct zr_disk *disk, const struct zr_attrs *defaults, z
 	attrs.replaces_id = 0;
 
 	atomic_store(&disk->entry->size_bytes, 0);
+	ZR_CRASH("reset");
 	*stalep = zr_pages_unhook(&disk->pages);
 	codecs_publish_locked(disk, &attrs);
 	zr_disk_reset_counters(disk);

@@ -7,12 +7,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "crash.h"
 #include "disk-parts.h"
 #include "swap-header.h"
 
-/* How long a change waits for memory that is on its way. Who swaps can take a refusal and must not
- * be kept waiting: in all, and if none came to anybody. */
+/* How long a change waits for memory that is on its way: for a page, and for all it is to change.
+ * Who swaps can take a refusal and must not be kept waiting: in all, and if none came to anybody.
+ */
 #define PATIENCE_NS           (INT64_C(1000) * 1000 * 1000)
+#define PATIENCE_ALL_NS       (INT64_C(5000) * 1000 * 1000)
 #define PATIENCE_SWAP_NS      (INT64_C(200) * 1000 * 1000)
 #define PATIENCE_SWAP_NONE_NS (INT64_C(20) * 1000 * 1000)
 
@@ -54,7 +57,7 @@ void zr_disk_touch(struct zr_disk *disk)
 }
 
 int zr_disk_new(struct zr_disk **diskp, struct zr_engine *engine, struct zr_entry *entry,
-		unsigned int entry_no)
+		unsigned int entry_no, uint64_t id)
 {
 	struct zr_disk *disk;
 
@@ -62,12 +65,12 @@ int zr_disk_new(struct zr_disk **diskp, struct zr_engine *engine, struct zr_entr
 	if (!disk)
 		return -ENOMEM;
 
-	disk->id = atomic_load(&entry->id);
+	disk->id = id;
 	disk->entry = entry;
 	disk->engine = engine;
 	disk->entry_no = entry_no;
 	zr_rwlock_init(&disk->shape, ZR_RANK_DISK);
-	zr_pages_init(&disk->pages, engine, entry);
+	zr_pages_init(&disk->pages, engine, entry, id);
 	atomic_store(&disk->pages.xlimit_bytes, zr_disk_attrs_valid(disk)->mem_limit_bytes);
 	memcpy(disk->pages.codecs, zr_disk_attrs_valid(disk)->codecs, sizeof(disk->pages.codecs));
 	memcpy(disk->name, zr_disk_attrs_valid(disk)->name, sizeof(disk->name));
@@ -107,6 +110,7 @@ uint64_t zr_disk_orig_bytes(const struct zr_disk *disk)
 struct patience {
 	uint64_t generation; /* of the pool, before the attempt */
 	int64_t end_ns;      /* 0: there was no attempt yet */
+	int64_t end_all_ns;  /* and not later, whatever was done since */
 	int64_t silence_ns;  /* for how long none may come */
 	bool is_last;        /* the attempt after the end */
 };
@@ -122,9 +126,22 @@ static void patience_begin(struct zr_disk *disk, struct patience *patience)
 	bool swaps;
 
 	zr_disk_attrs(disk, &attrs);
-	swaps = attrs.format == ZR_FORMAT_SWAP && zr_disk_size(disk) > 0;
+	/* A worker that took over has a burst to answer, and little yet to give. */
+	swaps = attrs.format == ZR_FORMAT_SWAP && zr_disk_size(disk) > 0 &&
+		!zr_pool_is_new(&disk->engine->pool);
 	patience->end_ns = zr_monotonic_ns() + (swaps ? PATIENCE_SWAP_NS : PATIENCE_NS);
+	patience->end_all_ns = zr_monotonic_ns() + (swaps ? PATIENCE_SWAP_NS : PATIENCE_ALL_NS);
 	patience->silence_ns = swaps ? PATIENCE_SWAP_NONE_NS : PATIENCE_NS;
+}
+
+/* The attempt did some of it. */
+static void patience_renew(struct patience *patience)
+{
+	if (patience->end_ns == 0)
+		return;
+	patience->end_ns = (int64_t)zr_min((uint64_t)(zr_monotonic_ns() + PATIENCE_NS),
+					   (uint64_t)patience->end_all_ns);
+	patience->is_last = false;
 }
 
 /* The attempt was @r. Return: is there to be another one? */
@@ -260,8 +277,12 @@ int zr_disk_write(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, con
 		return r;
 
 	do {
+		const size_t n_before = *n_writtenp;
+
 		attempt(disk, &patience);
 		r = write_on(disk, ctx, offset, bytes, n_bytes, n_writtenp);
+		if (*n_writtenp > n_before)
+			patience_renew(&patience);
 	} while (be_patient(disk, &patience, &r));
 
 	if (r == -ESTALE)
@@ -423,6 +444,7 @@ static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t si
 	}
 
 	atomic_store(&disk->entry->size_bytes, size_bytes);
+	ZR_CRASH("truncate");
 	if (size_bytes == 0)
 		*stalep = zr_pages_unhook(&disk->pages);
 	else if (size_bytes < old)
@@ -485,6 +507,7 @@ static int set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_
 		return -EBUSY;
 
 	r = format_locked(disk, ctx, size_bytes);
+	ZR_CRASH("format");
 	return r < 0 ? r : truncate_locked(disk, ctx, size_bytes, &none);
 }
 
@@ -595,6 +618,7 @@ void zr_disk_remove(struct zr_disk *disk)
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
 	disk->removed = true;
 	atomic_store(&disk->entry->id, 0);
+	ZR_CRASH("removed");
 }
 
 bool zr_disk_is_removed(struct zr_disk *disk)
@@ -629,6 +653,7 @@ int zr_disk_settle(struct zr_disk *disk, struct zr_ctx *ctx)
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
 
 	zr_disk_drop_past_size_locked(disk);
+	ZR_CRASH("settle");
 	size = zr_disk_size(disk);
 	if (in_page(size) == 0)
 		return 0;

@@ -16,8 +16,9 @@
  * Locking:   every call locks for itself. The shape is held shared by what uses the pages and
  *            exclusive by what changes size, codec or attributes; reading takes neither.
  * Errors:    those of pages.h, but -EAGAIN: changes wait, holding nothing, for memory that is on
- *            its way, 1 s at most, and then it is -ENOMEM; on a swap disk 20 ms if none comes to
- *            anybody, and 200 ms at most. -EFBIG past ZR_DISK_SIZE_MAX, -ESTALE once the disk was
+ *            its way, 1 s at most for a page and 5 s in all, and then it is -ENOMEM; on a swap disk
+ *            20 ms if none comes to anybody, and 200 ms in all, but for the first second that
+ *            somebody tends the pool. -EFBIG past ZR_DISK_SIZE_MAX, -ESTALE once the disk was
  *            removed, -EBUSY for what is set once. Nothing has changed then, except that a write
  *            may have done its first pages, which it says, and a punch zeroed its first end.
  * Cost:      that of the pages touched; growing is free, discarding 512 pages is one step.
@@ -57,9 +58,9 @@ struct zr_disk_figures {
 	uint64_t table_bytes;
 };
 
-/* Wrap an entry that is in the store. For the store alone. */
+/* Wrap an entry that is in the store, or will be when it is given its @id. For the store alone. */
 int zr_disk_new(struct zr_disk **diskp, struct zr_engine *engine, struct zr_entry *entry,
-		unsigned int entry_no);
+		unsigned int entry_no, uint64_t id);
 
 /* Free it with all its pages (if it was removed) or leave them in the store. For the store alone.
  */
@@ -80,11 +81,13 @@ int zr_disk_punch(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, uin
 /* Make the disk at least that large. */
 int zr_disk_extend(struct zr_disk *disk, uint64_t size_bytes);
 
-/* Make the disk just that large. */
+/* Make the disk just that large. May be repeated, after a death in the middle of it as well. */
 int zr_disk_truncate(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes);
 
 /* Set the size of a disk that has none, rounded up to a page, and format it if its attributes ask
- * for that. Return: also -EBUSY if it has one, -EINVAL for 0 or for less than the format needs. */
+ * for that. The size comes last: after a death the disk either has none, and this may be repeated,
+ * or has it, and all is done.
+ * Return: also -EBUSY if it has one, -EINVAL for 0 or for less than the format needs. */
 int zr_disk_set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes);
 
 /* The first byte at or above @offset that is (not) in a hole; what lies past the size is one.
@@ -93,7 +96,7 @@ int zr_disk_seek_data(struct zr_disk *disk, uint64_t offset, uint64_t *foundp);
 int zr_disk_seek_hole(struct zr_disk *disk, uint64_t offset, uint64_t *foundp);
 
 /* Drop everything: pages, size, counters, latencies, and the attributes for @defaults; name, owner
- * and permissions stay. */
+ * and permissions stay. May be repeated, after a death in the middle of it as well. */
 int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults);
 
 uint64_t zr_disk_size(const struct zr_disk *disk);

@@ -9,12 +9,14 @@
  *
  *   0                  superblock       struct zr_superblock
  *   4 KiB              directory        ZR_DISKS_MAX entries, struct zr_entry, 4 KiB each
- *   4 MiB              span table       one byte a span: the class of its cells plus 1; 0 is free
+ *   4 MiB              shelf            what the user of the engine keeps, as far as shelf_bytes
+ *   32 MiB             span table       one byte a span: the class of its cells plus 1; 0 is free
  *   zr_spans_offset()  spans            1 MiB of offsets each, populated as needed
  *
- * Only entries below superblock.n_entries and spans below superblock.n_spans were ever used; the
- * others are holes of the memfd and must not even be read (reading a hole of a mapped memfd
- * populates it). A span's byte is stored before its first cell is given out.
+ * Only entries below superblock.n_entries, as much of the shelf as superblock.shelf_bytes says and
+ * spans below superblock.n_spans were ever used; the others are holes of the memfd and must not
+ * even be read (reading a hole of a mapped memfd populates it). A span's byte is stored before its
+ * first cell is given out.
  *
  * Ownership: the store (store.h) maps it; each disk owns its entry.
  * Locking:   words marked atomic are read and published whole; see sync.h for the rest.
@@ -29,12 +31,14 @@
 #include "latency.h"
 
 #define ZR_MAGIC          UINT64_C(0x0173666d61727a00) /* "\0zramfs\1" */
-#define ZR_LAYOUT_VERSION 2u
+#define ZR_LAYOUT_VERSION 3u
 
 #define ZR_ENTRY_BYTES     4096u
 #define ZR_DISKS_MAX       1023u
 #define ZR_DIRECTORY_START 4096u
-#define ZR_SPAN_TABLE      (UINT64_C(4) << 20)
+#define ZR_SHELF_START     (UINT64_C(4) << 20)
+#define ZR_SPAN_TABLE      (UINT64_C(32) << 20)
+#define ZR_SHELF_BYTES_MAX (ZR_SPAN_TABLE - ZR_SHELF_START)
 
 /* Every span owns this many bytes of offsets and populates what its cells need. */
 #define ZR_SPAN_SHIFT 20
@@ -107,6 +111,8 @@ struct zr_superblock {
 	_Atomic uint64_t n_spans;         /* span numbers at and above this were never used */
 	_Atomic uint64_t pages_compacted; /* given back by moving objects, ever */
 	_Atomic uint64_t mem_limit_bytes; /* of all disks together; 0: none */
+	_Atomic uint64_t shelf_bytes;     /* of the shelf, from its start; whole system pages */
+	uint64_t noswap;                  /* 1: the kernel never swaps it, whether locked or not */
 };
 
 /* Where the spans begin in a store of @store_bytes: behind a byte for each. */
@@ -118,6 +124,6 @@ static inline uint64_t zr_spans_offset(uint64_t store_bytes)
 }
 
 _Static_assert(sizeof(struct zr_entry) <= ZR_ENTRY_BYTES, "an entry is one page");
-_Static_assert(ZR_DIRECTORY_START + ZR_DISKS_MAX * ZR_ENTRY_BYTES <= ZR_SPAN_TABLE,
-	       "the directory ends before the span table");
+_Static_assert(ZR_DIRECTORY_START + ZR_DISKS_MAX * ZR_ENTRY_BYTES <= ZR_SHELF_START,
+	       "the directory ends before the shelf");
 _Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "atomic words are plain words");

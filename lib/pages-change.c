@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "crash.h"
 #include "pages-parts.h"
 
 /* moving */
@@ -55,6 +56,7 @@ static int move_locked(struct zr_pages *pages, _Atomic zr_slot *slotp, zr_slot s
 		return r;
 
 	memcpy(zr_pool_at(pool, position), zr_pool_at(pool, zr_slot_position(slot)), n_bytes);
+	ZR_CRASH("move");
 	atomic_store_explicit(slotp, zr_slot_moved(slot, position), memory_order_release);
 	return 1;
 }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "crash.h"
 #include "fill.h"
 #include "pages-parts.h"
 
@@ -69,12 +70,13 @@ struct zr_ctx *zr_ctx_free(struct zr_ctx *ctx)
 	return NULL;
 }
 
-void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_entry *entry)
+void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_entry *entry,
+		   uint64_t id)
 {
 	unsigned int i;
 
 	pages->engine = engine;
-	pages->disk_id = atomic_load(&entry->id);
+	pages->disk_id = id;
 	pages->counters = &entry->counters;
 	zr_slots_init(&pages->slots, &engine->pool, &entry->root);
 	for (i = 0; i < ZR_N_GAUGES; ++i)
@@ -246,8 +248,10 @@ void zr_pages_retire_slot(void *context, zr_slot slot)
 	struct zr_engine *engine = context;
 	const uint32_t n_bytes = zr_slot_bytes(slot);
 
-	if (n_bytes > 0)
-		zr_pool_free(&engine->pool, zr_slot_position(slot), n_bytes);
+	if (n_bytes == 0)
+		return;
+	ZR_CRASH("retire");
+	zr_pool_free(&engine->pool, zr_slot_position(slot), n_bytes);
 }
 
 int zr_pages_object_new(struct zr_pages *pages, const void *bytes, uint32_t n_bytes,
@@ -260,6 +264,7 @@ int zr_pages_object_new(struct zr_pages *pages, const void *bytes, uint32_t n_by
 		return r;
 
 	memcpy(zr_pool_at(&pages->engine->pool, *positionp), bytes, n_bytes);
+	ZR_CRASH("allocate");
 	return 0;
 }
 
@@ -293,6 +298,7 @@ static int slot_encode(struct zr_pages *pages, struct zr_ctx *ctx, const void *p
 
 	r = zr_codec_compress(ctx->workspace, &pages->codecs[0], page, ctx->object,
 			      ZR_OBJECT_USEFUL_MAX, &n_bytes);
+	ZR_CRASH("compress");
 	if (r == ZR_CODEC_E_NO_GAIN) {
 		bytes = page;
 		n_bytes = ZR_PAGE_SIZE;
@@ -416,7 +422,9 @@ int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fr
 		}
 	}
 
+	ZR_CRASH("publish");
 	atomic_store_explicit(slotp, fresh, memory_order_release);
+	ZR_CRASH("published");
 	zr_pages_tally_slot(&change, fresh, 1);
 	zr_pages_tally_slot(&change, stale, -1);
 	zr_pages_tally_apply(pages, &change);
@@ -584,6 +592,7 @@ void zr_page_discard_leaf(struct zr_pages *pages, uint64_t leaf_no)
 	}
 	zr_stripes_unlock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
 
+	ZR_CRASH("punch-leaf");
 	if (leaf != 0)
 		zr_slots_retire_leaf(&pages->slots, leaf, zr_pages_retire_slot, pages->engine);
 }

@@ -117,7 +117,9 @@ struct zr_pages {
 	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
 };
 
-void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_entry *entry);
+/* @id is that of the disk, whose entry may not have it yet. */
+void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_entry *entry,
+		   uint64_t id);
 void zr_pages_deinit(struct zr_pages *pages);
 
 int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, void *page);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 
+#include "crash.h"
 #include "pool-parts.h"
 
 /* What is kept to give lasts at least that long at the present rate, up to the maximum. */
@@ -22,6 +23,9 @@
 /* Populated at once. Who waits is told after each step: where the first touch of memory is slow, on
  * a virtual machine, all that is kept ahead may take as long as a swap disk waits. */
 #define STEP_BYTES (UINT32_C(256) << 10)
+
+/* For so long whoever tends the pool is new to it. */
+#define NEW_NS (INT64_C(1000) * 1000 * 1000)
 
 /* How many spans are looked at while their class is locked. It matters where a system page is more
  * than 4096 bytes: then a span may have free pages and none to give. */
@@ -37,10 +41,32 @@ static void waiters_wake(struct zr_pool *pool)
 	zr_must(pthread_mutex_unlock(&pool->wait_lock));
 }
 
+static bool class_is_unused(struct zr_class *class)
+{
+	ZR_GUARD(&class->lock);
+	return class->n_live == 0;
+}
+
 void zr_pool_tend(struct zr_pool *pool, bool tended)
 {
+	unsigned int i;
+
+	if (tended && !atomic_load(&pool->xtended))
+		atomic_store(&pool->xtended_ns, zr_monotonic_ns());
 	atomic_store(&pool->xtended, tended);
 	waiters_wake(pool);
+
+	/* What was used before will be again: a pool that was just derived has nothing to give but
+	 * what happens to be free. */
+	for (i = 0; tended && i < ZR_POOL_CLASSES; ++i) {
+		if (!class_is_unused(&pool->classes[i]))
+			zr_pool_want(pool, &pool->classes[i]);
+	}
+}
+
+bool zr_pool_is_new(const struct zr_pool *pool)
+{
+	return zr_monotonic_ns() - atomic_load(&pool->xtended_ns) < NEW_NS;
 }
 
 uint64_t zr_pool_generation(const struct zr_pool *pool)
@@ -205,6 +231,7 @@ uint64_t zr_pool_span_drop(struct zr_pool *pool, uint32_t span_no)
 
 	if (n_bytes > 0)
 		zr_arena_punch(pool->arena, zr_pool_span_offset(pool, span_no), ZR_SPAN_BYTES);
+	ZR_CRASH("shrink");
 	if (span->has_gap)
 		gap_remove(pool, class, span_no);
 	atomic_fetch_sub_explicit(&pool->xspan_bytes, n_bytes, memory_order_relaxed);
@@ -252,6 +279,7 @@ static int span_populate(struct zr_pool *pool, uint32_t span_no, uint64_t n_byte
 	if (r < 0)
 		return r;
 
+	ZR_CRASH("grow");
 	populated_add(pool, span_no, (int64_t)(to - from));
 	zr_pool_open_cells(pool, span_no, zr_class_cells_below(class, from),
 			   zr_class_cells_below(class, to));
@@ -347,13 +375,48 @@ void zr_pool_refill_if_wanted(struct zr_pool *pool)
 		(void)zr_pool_refill(pool);
 }
 
-/* trimming */
+/* mapping what is there */
 
-static bool class_is_unused(struct zr_class *class)
+/* The next run of pages with memory, at or above *pagep. In spans of whole pages those that are not
+ * shut have it. Return: how many; 0: none. */
+static uint32_t pages_there(const struct zr_span *span, uint32_t *pagep)
 {
-	ZR_GUARD(&class->lock);
-	return class->n_live == 0;
+	uint32_t end;
+
+	while (*pagep < span->n_cells && zr_span_bit(span->shut, *pagep))
+		++*pagep;
+	for (end = *pagep; end < span->n_cells && !zr_span_bit(span->shut, end); ++end)
+		;
+	return end - *pagep;
 }
+
+int zr_pool_fault_in(struct zr_pool *pool, uint32_t span_no, uint64_t *n_bytesp)
+{
+	const uint64_t offset = zr_pool_span_offset(pool, span_no);
+	uint32_t page, n_pages;
+	struct zr_span *span;
+	int r = 0;
+
+	/* Whoever waits for memory comes first. Then nobody punches. */
+	zr_pool_refill_if_wanted(pool);
+	ZR_GUARD(&pool->grow);
+
+	span = pool->spans[span_no];
+	if (!span)
+		return 0;
+	if (!zr_class_is_of_pages(zr_pool_class_at(pool, span_no))) {
+		r = zr_arena_fault_in(pool->arena, offset, span->populated_bytes);
+	} else {
+		for (page = 0; r == 0 && (n_pages = pages_there(span, &page)) > 0; page += n_pages)
+			r = zr_arena_fault_in(pool->arena, offset + (uint64_t)page * ZR_PAGE_SIZE,
+					      (uint64_t)n_pages * ZR_PAGE_SIZE);
+	}
+	if (r == 0)
+		*n_bytesp += span->populated_bytes;
+	return r;
+}
+
+/* trimming */
 
 /* An empty span that the class can do without. */
 static uint32_t empty_take(struct zr_pool *pool, struct zr_class *class)

@@ -93,6 +93,7 @@ struct zr_pool {
 	/* Which classes run low. Set by whoever allocates. */
 	_Atomic uint64_t xwanted[(ZR_POOL_CLASSES + 63) / 64];
 	_Atomic bool xtended;        /* somebody else grows the pool: allocating never does */
+	_Atomic int64_t xtended_ns;  /* since when */
 	_Atomic bool xwoken;         /* they were told */
 	_Atomic int64_t xrefused_ns; /* when the kernel left a class without; 0: not lately */
 	sem_t wake;
@@ -149,6 +150,9 @@ struct zr_pool_usage zr_pool_usage(struct zr_pool *pool);
  * waits is told. */
 void zr_pool_tend(struct zr_pool *pool, bool tended);
 
+/* Did that begin within the last second? What is kept ahead does not follow the rate yet. */
+bool zr_pool_is_new(const struct zr_pool *pool);
+
 /* Populate what is wanted. Return: 0 or -ENOMEM. */
 int zr_pool_refill(struct zr_pool *pool);
 
@@ -158,6 +162,10 @@ uint64_t zr_pool_generation(const struct zr_pool *pool);
 /* Wait until memory came once more, by CLOCK_MONOTONIC. The caller holds no lock of the engine.
  * Return: false at the deadline. */
 bool zr_pool_wait(struct zr_pool *pool, uint64_t generation, int64_t deadline_ns);
+
+/* Map here what memory the span has, if there is such a span: see zr_arena_fault_in(). It is added
+ * to *n_bytesp. Return: 0 or -errno. */
+int zr_pool_fault_in(struct zr_pool *pool, uint32_t span_no, uint64_t *n_bytesp);
 
 /* Give back what is free beyond what is kept ahead, where no object is in the way. A class that did
  * not grow for @quiet_ns keeps the least; nothing, if it has no object.

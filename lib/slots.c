@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "crash.h"
+
 #define NODE_BYTES     (ZR_LEAF_SLOTS * sizeof(uint64_t))
 #define LEVELS         4 /* the leaf is level 0 */
 #define LEVEL_MASK     (ZR_LEAF_SLOTS - 1)
@@ -146,6 +148,7 @@ int zr_slots_make(struct zr_slots *slots, uint64_t page_no, _Atomic zr_slot **sl
 			r = branch_new(slots, page_no, level, &branch);
 			if (r < 0)
 				return r;
+			ZR_CRASH("link");
 			entry_set(entry, branch);
 			n_added = level + 1;
 			count_nodes(slots, n_added);

@@ -19,6 +19,10 @@
 /* Threads that serve disks. */
 #define ZR_THREADS_MAX 64u
 
+/* Seconds without progress after which a worker is killed. */
+#define ZR_WATCHDOG_MAX     3600u
+#define ZR_WATCHDOG_DEFAULT 10u
+
 struct zr_disk_spec {
 	uint64_t ram_bytes; /* what a percentage is of; 0: percentages are refused */
 	uint64_t disksize_bytes;
@@ -29,6 +33,7 @@ struct zr_daemon_spec {
 	uint64_t ram_bytes;       /* as above */
 	uint64_t mem_limit_bytes; /* of all disks together; 0: none */
 	unsigned int n_threads;   /* 0: one for each core */
+	uint32_t watchdog_s;      /* 0: none */
 };
 
 /* What a disk is that nobody configured: size 0, lz4, no limit, 0600. The owner is the caller's to

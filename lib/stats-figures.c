@@ -143,10 +143,11 @@ const struct zr_figure_latency zr_figures_latency[ZR_N_FIGURE_LATENCIES] = {
 
 /* of all disks */
 
-#define OF_STORE(name, expression)                                       \
-	static uint64_t store_##name(const struct zr_snapshot *snapshot) \
-	{                                                                \
-		return expression;                                       \
+#define OF_STORE(name, expression)                                           \
+	static uint64_t store_##name(const struct zr_snapshot *snapshot,     \
+				     const struct zr_stats_context *context) \
+	{                                                                    \
+		return expression;                                           \
 	}
 
 OF_STORE(disks, snapshot->n_disks)
@@ -155,6 +156,8 @@ OF_STORE(memory, snapshot->usage.memory_bytes)
 OF_STORE(reserve, snapshot->usage.reserve_bytes)
 OF_STORE(fragmentation, snapshot->usage.wasted_bytes)
 OF_STORE(pages_compacted, snapshot->usage.pages_compacted)
+OF_STORE(generation, context->generation)
+OF_STORE(poisoned_requests, context->poisoned_requests)
 
 #define SUM(name_, key_, unit_)                                                         \
 	{                                                                               \
@@ -188,6 +191,12 @@ const struct zr_figure zr_figures_total[] = {
 		  "Free cells of the store that are not kept ahead", store_fragmentation),
 	ROW_STORE("pages_compacted", "PagesCompacted", "pages_compacted_total", PAGES, COUNTER, 0,
 		  "Pages of memory given back by moving objects", store_pages_compacted),
+	ROW_STORE("generation", "Generation", "generation", ZR_UNIT_WORKERS, GAUGE, 0,
+		  "Workers that this mount has had, the one that serves among them",
+		  store_generation),
+	ROW_STORE("poisoned_requests", "PoisonedRequests", "poisoned_requests_total", REQUESTS,
+		  COUNTER, 0, "Requests answered with an error because workers died of them",
+		  store_poisoned_requests),
 	{ .key = NULL },
 };
 
@@ -198,7 +207,7 @@ uint64_t zr_figure_total(const struct zr_figure *figure, const struct zr_snapsho
 	size_t i;
 
 	if (figure->get_total)
-		return figure->get_total(snapshot);
+		return figure->get_total(snapshot, context);
 	for (i = 0; i < snapshot->n_disks; ++i)
 		sum += figure->get(&snapshot->disks[i], context);
 	return sum;

@@ -27,11 +27,12 @@ enum zr_figure_unit {
 	ZR_UNIT_REQUESTS,
 	ZR_UNIT_HANDLES,
 	ZR_UNIT_DISKS,
+	ZR_UNIT_WORKERS,
 };
 
 enum zr_figure_kind {
 	ZR_FIGURE_GAUGE,   /* how it is now */
-	ZR_FIGURE_COUNTER, /* how often something happened since the counters were reset */
+	ZR_FIGURE_COUNTER, /* how often something happened since the counters were reset, or ever */
 };
 
 enum zr_figure_flags {
@@ -53,8 +54,9 @@ struct zr_figure {
 	const char *help;
 	/* Of a disk. A row of the total that has it is the sum over the disks. */
 	uint64_t (*get)(const struct zr_snapshot_disk *disk, const struct zr_stats_context *who);
-	/* Of the store. */
-	uint64_t (*get_total)(const struct zr_snapshot *snapshot);
+	/* Of the store, and of the daemon. */
+	uint64_t (*get_total)(const struct zr_snapshot *snapshot,
+			      const struct zr_stats_context *context);
 	/* What .stats says after the key, where it is no number. */
 	void (*say)(FILE *text, const struct zr_snapshot_disk *disk);
 };

@@ -23,6 +23,8 @@ struct zr_stats_context {
 	/* How many handles are open on the disk with that entry; NULL: nobody knows, 0 is said. */
 	unsigned int (*n_open)(void *context, unsigned int entry_no);
 	void *context;
+	uint64_t generation;        /* that serves; 0: there are none */
+	uint64_t poisoned_requests; /* answered with EIO because workers died of them */
 };
 
 int zr_stats_text(struct zr_store *store, const struct zr_stats_context *context, char **textp,

@@ -7,91 +7,9 @@
 #include <string.h>
 
 #include "compact.h"
+#include "crash.h"
 #include "store-parts.h"
 #include "upkeep.h"
-
-static struct zr_entry *entry_at(const struct zr_store *store, unsigned int entry_no)
-{
-	return zr_arena_at(&store->engine.arena,
-			   ZR_DIRECTORY_START + (uint64_t)entry_no * ZR_ENTRY_BYTES);
-}
-
-static void superblock_write(struct zr_store *store)
-{
-	struct zr_superblock *superblock = store->superblock;
-
-	superblock->layout_version = ZR_LAYOUT_VERSION;
-	superblock->page_bytes = ZR_PAGE_SIZE;
-	superblock->span_bytes = ZR_SPAN_BYTES;
-	superblock->store_bytes = store->engine.arena.size_bytes;
-	atomic_store(&superblock->next_id, 1);
-	atomic_store(&superblock->n_entries, 0);
-	atomic_store(&superblock->n_spans, 0);
-	superblock->magic = ZR_MAGIC;
-}
-
-static int superblock_check(const struct zr_store *store)
-{
-	const struct zr_superblock *superblock = store->superblock;
-
-	if (superblock->magic != ZR_MAGIC)
-		return -EINVAL;
-	if (superblock->layout_version != ZR_LAYOUT_VERSION ||
-	    superblock->page_bytes != ZR_PAGE_SIZE || superblock->span_bytes != ZR_SPAN_BYTES)
-		return -EPROTONOSUPPORT;
-	if (superblock->store_bytes != store->engine.arena.size_bytes ||
-	    atomic_load(&superblock->n_entries) > ZR_DISKS_MAX)
-		return -EUCLEAN;
-	return 0;
-}
-
-/* With nothing in it yet: zr_store_free() takes that. */
-static struct zr_store *store_alloc(void)
-{
-	struct zr_store *store = calloc(1, sizeof(*store));
-
-	if (store)
-		store->engine.arena = (struct zr_arena)ZR_ARENA_NULL;
-	return store;
-}
-
-/* What is above the arena, which the caller has made. */
-static int store_assemble(struct zr_store *store)
-{
-	int r;
-
-	r = zr_engine_init(&store->engine);
-	if (r < 0)
-		return r;
-
-	zr_rwlock_init(&store->dir, ZR_RANK_DIR);
-	store->superblock = zr_arena_at(&store->engine.arena, 0);
-	return 0;
-}
-
-int zr_store_new(struct zr_store **storep, uint64_t size_bytes)
-{
-	ZR_CLEANUP(zr_store_freep) struct zr_store *store = NULL;
-	int r;
-
-	store = store_alloc();
-	if (!store)
-		return -ENOMEM;
-
-	r = zr_arena_create(&store->engine.arena, size_bytes);
-	if (r < 0)
-		return r;
-	r = store_assemble(store);
-	if (r < 0)
-		return r;
-	r = zr_arena_populate(&store->engine.arena, 0, ZR_DIRECTORY_START);
-	if (r < 0)
-		return r;
-
-	superblock_write(store);
-	*storep = ZR_STEAL(store);
-	return 0;
-}
 
 struct zr_store *zr_store_free(struct zr_store *store)
 {
@@ -139,7 +57,7 @@ int zr_store_fd(const struct zr_store *store)
 
 /* the list of disks */
 
-static void list_add_locked(struct zr_store *store, struct zr_disk *disk)
+void zr_store_list_add_locked(struct zr_store *store, struct zr_disk *disk)
 {
 	struct zr_disk **at = &store->disks;
 
@@ -209,6 +127,12 @@ struct zr_disk *zr_store_get(struct zr_store *store, uint64_t id)
 	return disk;
 }
 
+static void entry_release(struct zr_store *store, unsigned int entry_no)
+{
+	ZR_GUARD_EXCLUSIVE(&store->dir);
+	store->entry_in_use[entry_no] = false;
+}
+
 /* The list holds one pin, so the last one goes only after the disk was removed. */
 struct zr_disk *zr_disk_unpin(struct zr_store *store, struct zr_disk *disk)
 {
@@ -219,14 +143,13 @@ struct zr_disk *zr_disk_unpin(struct zr_store *store, struct zr_disk *disk)
 
 	entry_no = disk->entry_no;
 	zr_disk_free(disk);
-	ZR_GUARD_EXCLUSIVE(&store->dir);
-	store->entry_in_use[entry_no] = false;
+	entry_release(store, entry_no);
 	return NULL;
 }
 
 /* the directory */
 
-static bool attrs_are_sound(const struct zr_attrs *attrs)
+bool zr_store_attrs_are_sound(const struct zr_attrs *attrs)
 {
 	const char *why;
 	unsigned int i;
@@ -243,40 +166,54 @@ static bool attrs_are_sound(const struct zr_attrs *attrs)
 	       (attrs->mode & ~07777u) == 0;
 }
 
-static int entry_find_free_locked(const struct zr_store *store, unsigned int *entry_nop)
+/* making: an entry is claimed, filled, and the disk in it made; its id and its place on the list
+ * come last. Until then nobody sees it, and a death leaves the entry free. */
+
+/* Return: the number of a free entry, which is the caller's then, -EEXIST or -ENOSPC. */
+static int entry_claim(struct zr_store *store, const char *name)
 {
-	unsigned int entry_no;
+	int entry_no;
 
-	zr_assert_held(ZR_RANK_DIR);
+	ZR_GUARD_EXCLUSIVE(&store->dir);
 
-	for (entry_no = 0; entry_no < ZR_DISKS_MAX; ++entry_no) {
+	if (list_find_locked(store, name))
+		return -EEXIST;
+	for (entry_no = 0; entry_no < (int)ZR_DISKS_MAX; ++entry_no) {
 		if (!store->entry_in_use[entry_no]) {
-			*entry_nop = entry_no;
-			return 0;
+			store->entry_in_use[entry_no] = true;
+			return entry_no;
 		}
 	}
 	return -ENOSPC;
 }
 
-/* Memory for the entry. One below n_entries has it, and a refusal would take it away. */
+/* Memory for the entry, and for those before it that others claimed: all below n_entries have it.
+ */
 static int entry_provide(struct zr_store *store, unsigned int entry_no)
 {
+	_Atomic uint64_t *n_entries = &store->superblock->n_entries;
+	uint64_t next;
 	int r;
 
-	if (entry_no < atomic_load(&store->superblock->n_entries))
+	/* Most were used before, and whoever brings memory elsewhere need not be waited for. */
+	if (entry_no < atomic_load(n_entries))
 		return 0;
 
-	r = zr_arena_populate(&store->engine.arena,
-			      ZR_DIRECTORY_START + (uint64_t)entry_no * ZR_ENTRY_BYTES,
-			      ZR_ENTRY_BYTES);
-	if (r == 0)
-		atomic_store(&store->superblock->n_entries, entry_no + 1);
-	return r;
+	ZR_GUARD(&store->engine.pool.grow);
+
+	while ((next = atomic_load(n_entries)) <= entry_no) {
+		r = zr_arena_populate(&store->engine.arena,
+				      ZR_DIRECTORY_START + next * ZR_ENTRY_BYTES, ZR_ENTRY_BYTES);
+		if (r < 0)
+			return r;
+		ZR_CRASH("provide");
+		atomic_store(n_entries, next + 1);
+	}
+	return 0;
 }
 
-/* Fill a free entry. Its id is stored last: until then a death leaves it free. */
-static void entry_write(struct zr_store *store, struct zr_entry *entry,
-			const struct zr_attrs *attrs)
+/* All but the id. */
+static void entry_write(struct zr_entry *entry, const struct zr_attrs *attrs)
 {
 	const int64_t now = zr_disk_now_ns();
 
@@ -286,65 +223,75 @@ static void entry_write(struct zr_store *store, struct zr_entry *entry,
 	atomic_store(&entry->atime_ns, now);
 	atomic_store(&entry->mtime_ns, now);
 	atomic_store(&entry->ctime_ns, now);
-	atomic_store(&entry->id, atomic_fetch_add(&store->superblock->next_id, 1));
 }
 
-static int disk_make_locked(struct zr_store *store, const struct zr_attrs *attrs,
-			    struct zr_disk **diskp)
+static int disk_make(struct zr_store *store, const struct zr_attrs *attrs, struct zr_disk **diskp)
 {
+	const int claimed = entry_claim(store, attrs->name);
+	const unsigned int entry_no = (unsigned int)claimed;
 	struct zr_entry *entry;
-	unsigned int entry_no;
 	int r;
 
-	/* What attaching would refuse must not get in. */
-	if (!attrs_are_sound(attrs))
-		return -EINVAL;
-	if (list_find_locked(store, attrs->name))
-		return -EEXIST;
-	r = entry_find_free_locked(store, &entry_no);
-	if (r < 0)
-		return r;
+	if (claimed < 0)
+		return claimed;
 
 	r = entry_provide(store, entry_no);
-	if (r < 0)
-		return r;
-
-	entry = entry_at(store, entry_no);
-	entry_write(store, entry, attrs);
-	r = zr_disk_new(diskp, &store->engine, entry, entry_no);
-	if (r < 0) {
-		atomic_store(&entry->id, 0);
-		return r;
+	if (r == 0) {
+		entry = zr_store_entry(store, entry_no);
+		entry_write(entry, attrs);
+		r = zr_disk_new(diskp, &store->engine, entry, entry_no,
+				atomic_fetch_add(&store->superblock->next_id, 1));
 	}
-	list_add_locked(store, *diskp);
+	if (r < 0)
+		entry_release(store, entry_no);
+	return r;
+}
+
+/* The maker's pin is the caller's; the list gets one of its own. */
+static int disk_publish(struct zr_store *store, struct zr_disk *disk)
+{
+	ZR_GUARD_EXCLUSIVE(&store->dir);
+
+	/* Somebody else may have taken the name meanwhile. */
+	if (list_find_locked(store, disk->name))
+		return -EEXIST;
+	ZR_CRASH("make");
+	atomic_store(&disk->entry->id, disk->id);
+	zr_store_list_add_locked(store, pin(disk));
+	ZR_CRASH("made");
 	return 0;
 }
 
 int zr_store_add(struct zr_store *store, struct zr_ctx *ctx, const struct zr_disk_spec *spec,
 		 struct zr_disk **diskp)
 {
-	struct zr_disk *disk = NULL;
+	struct zr_disk *disk;
 	int r;
 
-	{
-		ZR_GUARD_EXCLUSIVE(&store->dir);
-		r = disk_make_locked(store, &spec->attrs, &disk);
-		if (r < 0)
-			return r;
-		pin(disk);
-	}
+	/* What attaching would refuse must not get in. */
+	if (!zr_store_attrs_are_sound(&spec->attrs))
+		return -EINVAL;
+	r = disk_make(store, &spec->attrs, &disk);
+	if (r < 0)
+		return r;
 
-	if (spec->disksize_bytes > 0) {
+	if (spec->disksize_bytes > 0)
 		r = zr_disk_set_disksize(disk, ctx, spec->disksize_bytes);
-		if (r < 0) {
-			zr_store_remove(store, disk);
-			zr_disk_unpin(store, disk);
-			return r;
-		}
+	if (r == 0)
+		r = disk_publish(store, disk);
+	if (r < 0) {
+		zr_disk_remove(disk); /* so that its pages go with it */
+		zr_disk_unpin(store, disk);
+		return r;
 	}
 
 	*diskp = disk;
 	return 0;
+}
+
+uint64_t zr_store_next_id(const struct zr_store *store)
+{
+	return atomic_load(&store->superblock->next_id);
 }
 
 static void disk_remove_locked(struct zr_store *store, struct zr_disk *disk)
@@ -388,205 +335,11 @@ int zr_store_rename(struct zr_store *store, struct zr_disk *disk, const char *na
 		r = zr_disk_set_name(disk, name, there ? there->id : 0);
 		if (r < 0)
 			return r;
+		ZR_CRASH("rename-over");
 		if (there)
 			disk_remove_locked(store, there);
 	}
 
 	zr_disk_unpin(store, there);
 	return 0;
-}
-
-/* attaching */
-
-/* Was the disk renamed over? The rename is what is published; the removal may not be. */
-static bool is_replaced(const struct zr_store *store, uint64_t id)
-{
-	const uint64_t n_entries = atomic_load(&store->superblock->n_entries);
-	unsigned int i;
-
-	for (i = 0; i < n_entries; ++i) {
-		const struct zr_entry *entry = entry_at(store, i);
-
-		if (atomic_load(&entry->id) != 0 &&
-		    entry->attrs[atomic_load(&entry->valid) & 1].replaces_id == id)
-			return true;
-	}
-	return false;
-}
-
-/* Nothing goes before all that can be refused was looked at. */
-static void drop_replaced(struct zr_store *store)
-{
-	const uint64_t n_entries = atomic_load(&store->superblock->n_entries);
-	unsigned int i;
-
-	for (i = 0; i < n_entries; ++i) {
-		struct zr_entry *entry = entry_at(store, i);
-
-		if (is_replaced(store, atomic_load(&entry->id)))
-			atomic_store(&entry->id, 0);
-	}
-}
-
-static int disk_attach(struct zr_store *store, unsigned int entry_no)
-{
-	struct zr_entry *entry = entry_at(store, entry_no);
-	struct zr_disk *disk;
-	int r;
-
-	if (atomic_load(&entry->id) == 0 || is_replaced(store, atomic_load(&entry->id)))
-		return 0;
-	if (atomic_load(&entry->id) >= atomic_load(&store->superblock->next_id) ||
-	    atomic_load(&entry->size_bytes) > ZR_DISK_SIZE_MAX ||
-	    !attrs_are_sound(&entry->attrs[atomic_load(&entry->valid) & 1]))
-		return -EUCLEAN;
-
-	r = zr_disk_new(&disk, &store->engine, entry, entry_no);
-	if (r < 0)
-		return r;
-
-	ZR_GUARD_EXCLUSIVE(&store->dir);
-	list_add_locked(store, disk);
-	return zr_pages_derive(&disk->pages) < 0 ? -EUCLEAN : 0;
-}
-
-/* An entry that was given memory by a worker that died before it counted it. */
-static void directory_trim(struct zr_store *store)
-{
-	const uint64_t end = ZR_DIRECTORY_START +
-			     atomic_load(&store->superblock->n_entries) * ZR_ENTRY_BYTES;
-
-	zr_arena_punch(&store->engine.arena, end, ZR_SPAN_TABLE - end);
-}
-
-/* First all that is referred to, of all disks; only then may anything be freed or allocated. */
-static int store_derive(struct zr_store *store)
-{
-	const uint64_t n_entries = atomic_load(&store->superblock->n_entries);
-	unsigned int entry_no;
-	int r;
-
-	r = zr_pool_derive_begin(&store->engine.pool);
-	if (r == -EINVAL)
-		return -EUCLEAN;
-	for (entry_no = 0; r == 0 && entry_no < n_entries; ++entry_no)
-		r = disk_attach(store, entry_no);
-	if (r < 0)
-		return r;
-
-	drop_replaced(store);
-	zr_pool_derive_end(&store->engine.pool);
-	zr_engine_set_mem_limit(&store->engine, atomic_load(&store->superblock->mem_limit_bytes));
-	directory_trim(store);
-	return 0;
-}
-
-static int store_settle(struct zr_store *store)
-{
-	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
-	struct zr_disk *disk;
-	int r;
-
-	r = zr_ctx_new(&ctx);
-	for (disk = store->disks; r == 0 && disk; disk = disk->next)
-		r = zr_disk_settle(disk, ctx);
-	return r;
-}
-
-static int store_load(struct zr_store *store)
-{
-	int r;
-
-	r = superblock_check(store);
-	if (r < 0)
-		return r;
-
-	r = store_derive(store);
-	return r < 0 ? r : store_settle(store);
-}
-
-int zr_store_attach(struct zr_store **storep, int fd)
-{
-	ZR_CLEANUP(zr_store_freep) struct zr_store *store = NULL;
-	int r;
-
-	store = store_alloc();
-	if (!store)
-		return -ENOMEM;
-
-	r = zr_arena_attach(&store->engine.arena, fd);
-	if (r < 0)
-		return r;
-
-	r = store_assemble(store);
-	if (r == 0)
-		r = store_load(store);
-	if (r < 0) {
-		store->engine.arena.fd = -1; /* still the caller's */
-		return r;
-	}
-
-	*storep = ZR_STEAL(store);
-	return 0;
-}
-
-void zr_store_set_mem_limit(struct zr_store *store, uint64_t limit_bytes)
-{
-	zr_engine_set_mem_limit(&store->engine, limit_bytes);
-}
-
-uint64_t zr_store_mem_limit(const struct zr_store *store)
-{
-	return atomic_load(&store->engine.xlimit_bytes);
-}
-
-void zr_store_usage_locked(const struct zr_store *store, const struct zr_pool_usage *pool,
-			   struct zr_store_usage *usage)
-{
-	const struct zr_disk *disk;
-
-	usage->memory_bytes = zr_arena_memory(&store->engine.arena);
-	usage->reserve_bytes = pool->reserve_bytes;
-	usage->span_bytes = pool->span_bytes;
-	usage->wasted_bytes = pool->wasted_bytes;
-	usage->span_table_bytes = pool->table_bytes;
-	usage->pages_compacted = atomic_load(&store->superblock->pages_compacted);
-	usage->n_disks = 0;
-	for (disk = store->disks; disk; disk = disk->next)
-		++usage->n_disks;
-}
-
-void zr_store_usage(struct zr_store *store, struct zr_store_usage *usage)
-{
-	const struct zr_pool_usage pool = zr_pool_usage(&store->engine.pool);
-
-	ZR_GUARD_SHARED(&store->dir);
-	zr_store_usage_locked(store, &pool, usage);
-}
-
-void zr_store_validate(struct zr_store *store)
-{
-	const uint64_t n_entries = atomic_load(&store->superblock->n_entries);
-	const struct zr_pool_usage pool = zr_pool_usage(&store->engine.pool);
-	const uint64_t live_bytes = zr_pool_validate(&store->engine.pool);
-	uint64_t used_bytes = 0;
-	struct zr_disk *disk;
-
-	for (disk = store->disks; disk; disk = disk->next) {
-		zr_pages_validate(&disk->pages);
-		used_bytes += (uint64_t)atomic_load(&disk->pages.xused_bytes);
-	}
-
-	/* The sum is kept for the limit alone. */
-	ZR_ASSERT(atomic_load(&store->superblock->mem_limit_bytes) == zr_store_mem_limit(store));
-	ZR_ASSERT(zr_store_mem_limit(store) == 0 ||
-		  (uint64_t)atomic_load(&store->engine.xused_bytes) == used_bytes);
-
-	/* Every cell is some slot's or some tree's: else it was leaked. */
-	ZR_ASSERT(live_bytes == used_bytes && live_bytes == pool.live_bytes - pool.borrowed_bytes);
-
-	/* Nothing is populated that is not accounted for. */
-	ZR_ASSERT(zr_arena_memory(&store->engine.arena) ==
-		  ZR_DIRECTORY_START + n_entries * ZR_ENTRY_BYTES + pool.table_bytes +
-			  pool.span_bytes);
 }

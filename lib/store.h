@@ -6,7 +6,8 @@
  * Store: everything that must outlive a worker
  *
  * Makes the one memfd or attaches to another process's, and knows which disks there are. Attaching
- * derives all else from the slots (layout.h, slots.h) and finishes what was half done.
+ * derives all else from the slots (layout.h, slots.h) and finishes what was half done. What is on
+ * the shelf is the caller's, and the engine never looks at it.
  *
  * Ownership: owns the memfd, the engine and the disks. A disk that is looked up is pinned for the
  *            caller until zr_disk_unpin(); a removed one lives on, refusing changes, until its last
@@ -14,19 +15,31 @@
  * Locking:   every call locks for itself, at rank DIR. Callers hold no engine lock.
  * Errors:    -ENOMEM; attaching: -EINVAL for what is not a store, -EPROTONOSUPPORT for another
  *            layout, -EUCLEAN for a damaged one, and the descriptor is then still the caller's.
- * Cost:      4 KiB and 4 KiB a disk; look-ups walk the list of disks.
+ * Cost:      4 KiB and 4 KiB a disk; look-ups walk the list of disks. Loading 15 ms a GiB.
  */
 
 #include "disk.h"
 #include "spec.h"
+#include "stop.h"
 
 struct zr_store;
 
 /* A new, empty store with up to @size_bytes of offsets. */
 int zr_store_new(struct zr_store **storep, uint64_t size_bytes);
 
-/* The store that @fd is; the descriptor is the store's from now on if this succeeds. */
+/*
+ * The store that @fd is; the descriptor is the store's from now on if this succeeds. In two steps,
+ * so that a successor can be made while another process still has the store loaded:
+ *
+ *   zr_store_map(), zr_store_shelf(), zr_store_lock(), zr_store_populate()    overlap with that
+ *   zr_store_load()                                                           nobody else has it
+ *
+ * A store that is mapped and not loaded takes no other call but zr_store_free() and
+ * zr_store_fd(). One that could not be loaded is of no use but to be freed.
+ */
 int zr_store_attach(struct zr_store **storep, int fd);
+int zr_store_map(struct zr_store **storep, int fd);
+int zr_store_load(struct zr_store *store);
 
 /* Unmap and close. What the memfd holds stays, for whoever else holds it. */
 struct zr_store *zr_store_free(struct zr_store *store);
@@ -47,7 +60,43 @@ void zr_store_untend(struct zr_store *store);
 /* Give back all that can be, now. Return: bytes. */
 uint64_t zr_store_compact(struct zr_store *store);
 
-/* A new disk as specified, pinned in *diskp.
+/* Memory for the caller in the store, zero at first, that stays where it is and outlives the
+ * process: at least @n_bytes, from the start of the shelf. It never goes back. Before the store is
+ * loaded there is what others made of it, and no more.
+ * Return: its address, or NULL for want of memory or offsets; what was there stays. */
+void *zr_store_shelf(struct zr_store *store, uint64_t n_bytes);
+uint64_t zr_store_shelf_bytes(const struct zr_store *store);
+
+/* Lock what this process has mapped of the store, and whatever it touches from now on; memory that
+ * comes later is locked as it comes. What others populated is not mapped here, and so not locked:
+ * zr_store_populate() does that. Locks end with the process.
+ * Return: 0; -ENOMEM, -EPERM or -EAGAIN: the limit does not allow it, which counts all offsets. */
+int zr_store_lock(struct zr_store *store);
+
+/* May the kernel swap memory of the store that nobody has locked? That of a store that a process
+ * with CAP_SYS_ADMIN made on Linux 6.4 or later it may not. */
+bool zr_store_is_swappable(const struct zr_store *store);
+
+/*
+ * Map all memory that the store has, in pieces of 2 MiB at most, while others serve: none of it is
+ * allocated, and nothing that is given back meanwhile returns. Only where another process has the
+ * store loaded still may a range that this one gives back at the same instant return, as memory
+ * that nobody accounts for: it goes when the store is loaded here. So whoever succeeds another
+ * populates before loading, when nobody waits for it, and once more after it.
+ *
+ * Cost: 250 to 300 ms a GiB that is not mapped, 50 ms a GiB that is.
+ * Return: 0; -EINTR: @stop; -ENOMEM or another -errno: the kernel refused. *n_bytesp, if not NULL:
+ * what is mapped.
+ */
+int zr_store_populate(struct zr_store *store, const struct zr_stop *stop, uint64_t *n_bytesp);
+
+/* The id that the next disk will get, if nobody else makes one meanwhile: the caller sees to that.
+ */
+uint64_t zr_store_next_id(const struct zr_store *store);
+
+/* A new disk as specified, pinned in *diskp. Nobody sees it before it is whole, and a death before
+ * that leaves nothing of it; so who has noted zr_store_next_id() finds a disk of that id or makes
+ * it again.
  * Return: also -EINVAL for attributes that cannot be, -EEXIST for a name that is taken, -ENOSPC
  * when there are ZR_DISKS_MAX, what zr_disk_set_disksize() says. */
 int zr_store_add(struct zr_store *store, struct zr_ctx *ctx, const struct zr_disk_spec *spec,
@@ -61,19 +110,22 @@ struct zr_disk *zr_store_get(struct zr_store *store, uint64_t id);
  */
 struct zr_disk *zr_store_next(struct zr_store *store, uint64_t id);
 
-/* The caller keeps its pin. */
+/* The caller keeps its pin. May be repeated; after a death its id is not found any more. */
 void zr_store_remove(struct zr_store *store, struct zr_disk *disk);
 
 /* Give @disk another name. @replaced, if not NULL and still of that name, is removed in the same
- * step; any other disk that has it is in the way: -EEXIST. -EINVAL for what is no name. */
+ * step; any other disk that has it is in the way: -EEXIST. -EINVAL for what is no name. May be
+ * repeated, after a death as well: a disk that has the name keeps it, and @replaced, whose id is
+ * not found then, is NULL. */
 int zr_store_rename(struct zr_store *store, struct zr_disk *disk, const char *name,
 		    struct zr_disk *replaced);
 
 struct zr_disk *zr_disk_unpin(struct zr_store *store, struct zr_disk *disk);
 
-/* Memory, in bytes. memory = superblock and directory + span table + spans */
+/* Memory, in bytes. memory = superblock and directory + shelf + span table + spans */
 struct zr_store_usage {
 	uint64_t memory_bytes; /* all that the memfd holds */
+	uint64_t shelf_bytes;
 	uint64_t span_table_bytes;
 	uint64_t span_bytes;
 	uint64_t reserve_bytes;   /* of the spans: free, and populated ahead of need */

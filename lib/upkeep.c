@@ -3,6 +3,7 @@
 #include "upkeep.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -10,10 +11,18 @@
 
 #define MS_NS INT64_C(1000000)
 
-/* Whoever waits for memory waits for this thread; nobody waits for a pass. Only root may have the
- * first, and it is no more than a help. */
-#define NICE_WAITED_FOR (-10)
-#define NICE_PASSING    0
+/*
+ * Whoever waits for memory waits for this thread, so it comes before them: at the lowest real-time
+ * priority, or with a better nice value, as far as either is permitted. Where several sessions
+ * compete for the cores the second is of no use: they share them session by session. Nobody waits
+ * for what is given back, nor for a pass: these come at the priority of everybody, and so does
+ * asking again after a refusal, since the kernel may take long to look for memory then.
+ */
+#define REAL_TIME_PRIORITY 1
+#define NICE_URGENT        (-10)
+
+/* Where the process locks its memory all of it is populated. */
+#define STACK_BYTES (256u << 10)
 
 #define LOOK_BUSY_NS (20 * MS_NS)
 #define LOOK_IDLE_NS (1000 * MS_NS)
@@ -38,9 +47,12 @@ struct zr_upkeep {
 	pthread_t thread;
 	_Atomic bool xstop;
 	/* the thread's own */
+	bool urgent; /* what its priority is */
+	bool refused;
 	bool passing;
-	int64_t pass_began_ns, pass_ended_ns, pass_took_ns;
-	int64_t look_ns; /* when to look next */
+	int64_t pass_ended_ns;
+	int64_t pass_began_cpu_ns, pass_took_ns; /* what a pass costs: not while others ran */
+	int64_t look_ns;                         /* when to look next */
 	struct zr_pool_usage seen;
 };
 
@@ -56,9 +68,36 @@ static bool is_worth_a_pass(const struct zr_upkeep *upkeep, const struct zr_pool
 	       now - upkeep->pass_ended_ns > rest_ns;
 }
 
-static void nice_set(int nice)
+/* Neither has to be permitted. */
+static void urgent_set(struct zr_upkeep *upkeep, bool urgent)
 {
-	(void)setpriority(PRIO_PROCESS, 0, nice); /* 0: this thread */
+	const struct sched_param param = { .sched_priority = urgent ? REAL_TIME_PRIORITY : 0 };
+
+	if (urgent == upkeep->urgent)
+		return;
+	upkeep->urgent = urgent;
+	if (pthread_setschedparam(pthread_self(), urgent ? SCHED_FIFO : SCHED_OTHER, &param) != 0)
+		(void)setpriority(PRIO_PROCESS, 0, urgent ? NICE_URGENT : 0); /* this thread */
+}
+
+/* For what may be wanted next. */
+static void stand_by(struct zr_upkeep *upkeep)
+{
+	urgent_set(upkeep, !upkeep->passing && !upkeep->refused);
+}
+
+static void refill(struct zr_upkeep *upkeep)
+{
+	upkeep->refused = zr_pool_refill(&upkeep->engine->pool) < 0;
+	stand_by(upkeep);
+}
+
+static int64_t cpu_ns(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
 }
 
 static void look(struct zr_upkeep *upkeep, int64_t now)
@@ -67,9 +106,10 @@ static void look(struct zr_upkeep *upkeep, int64_t now)
 	struct zr_pool_usage usage;
 	bool changed;
 
+	urgent_set(upkeep, false);
 	(void)zr_pool_trim(pool, QUIET_NS);
 	/* What was refused before may be there now. */
-	(void)zr_pool_refill(pool);
+	refill(upkeep);
 
 	usage = zr_pool_usage(pool);
 	changed = usage.live_bytes != upkeep->seen.live_bytes ||
@@ -80,8 +120,8 @@ static void look(struct zr_upkeep *upkeep, int64_t now)
 	if (!upkeep->passing &&
 	    (zr_compact_is_under_way(upkeep->engine) || is_worth_a_pass(upkeep, &usage, now))) {
 		upkeep->passing = true;
-		upkeep->pass_began_ns = now;
-		nice_set(NICE_PASSING);
+		upkeep->pass_began_cpu_ns = cpu_ns();
+		stand_by(upkeep);
 	}
 }
 
@@ -90,9 +130,9 @@ static void pass_on(struct zr_upkeep *upkeep)
 	upkeep->passing = zr_compact_step(upkeep->engine);
 	if (!upkeep->passing) {
 		(void)zr_pool_trim(&upkeep->engine->pool, QUIET_NS);
-		nice_set(NICE_WAITED_FOR);
+		stand_by(upkeep);
 		upkeep->pass_ended_ns = zr_monotonic_ns();
-		upkeep->pass_took_ns = upkeep->pass_ended_ns - upkeep->pass_began_ns;
+		upkeep->pass_took_ns = cpu_ns() - upkeep->pass_began_cpu_ns;
 	}
 }
 
@@ -114,11 +154,11 @@ static void *run(void *context)
 	struct zr_upkeep *upkeep = context;
 	struct zr_pool *pool = &upkeep->engine->pool;
 
-	nice_set(NICE_WAITED_FOR);
+	stand_by(upkeep);
 	while (!atomic_load(&upkeep->xstop)) {
 		wait_a_while(upkeep);
 		if (atomic_load(&pool->xwoken)) {
-			(void)zr_pool_refill(pool);
+			refill(upkeep);
 			/* Something happens: what is wasted is worth a look soon. */
 			upkeep->look_ns =
 				(int64_t)zr_min((uint64_t)upkeep->look_ns,
@@ -132,17 +172,40 @@ static void *run(void *context)
 	return NULL;
 }
 
+/* On a busy machine a thread may wait long for its first turn: it is to have its priority then. */
+static int thread_create(struct zr_upkeep *upkeep)
+{
+	const struct sched_param param = { .sched_priority = REAL_TIME_PRIORITY };
+	pthread_attr_t attr;
+	int error;
+
+	zr_must(pthread_attr_init(&attr));
+	zr_must(pthread_attr_setstacksize(&attr, STACK_BYTES));
+	zr_must(pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED));
+	zr_must(pthread_attr_setschedpolicy(&attr, SCHED_FIFO));
+	zr_must(pthread_attr_setschedparam(&attr, &param));
+	upkeep->urgent = true;
+	error = pthread_create(&upkeep->thread, &attr, run, upkeep);
+	if (error == EPERM) {
+		zr_must(pthread_attr_setinheritsched(&attr, PTHREAD_INHERIT_SCHED));
+		upkeep->urgent = false;
+		error = pthread_create(&upkeep->thread, &attr, run, upkeep);
+	}
+	zr_must(pthread_attr_destroy(&attr));
+	return -error;
+}
+
 /* Signals are for whoever made the process. */
 static int thread_start(struct zr_upkeep *upkeep)
 {
 	sigset_t all, before;
-	int error;
+	int r;
 
 	sigfillset(&all);
 	zr_must(pthread_sigmask(SIG_SETMASK, &all, &before));
-	error = pthread_create(&upkeep->thread, NULL, run, upkeep);
+	r = thread_create(upkeep);
 	zr_must(pthread_sigmask(SIG_SETMASK, &before, NULL));
-	return -error;
+	return r;
 }
 
 int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine)

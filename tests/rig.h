@@ -30,7 +30,7 @@ static inline void rig_init(struct rig *rig)
 	CHECK(zr_ctx_new(&rig->ctx) == 0);
 }
 
-/* memory = superblock and directory + span table + spans, at every debug level. */
+/* memory = superblock and directory + shelf + span table + spans, at every debug level. */
 static inline void rig_validate(struct zr_store *store)
 {
 	struct zr_superblock superblock;
@@ -39,9 +39,9 @@ static inline void rig_validate(struct zr_store *store)
 	zr_store_validate(store);
 	CHECK(pread(zr_store_fd(store), &superblock, sizeof(superblock), 0) == sizeof(superblock));
 	zr_store_usage(store, &usage);
-	CHECK(usage.memory_bytes == ZR_DIRECTORY_START +
-					    atomic_load(&superblock.n_entries) * ZR_ENTRY_BYTES +
-					    usage.span_table_bytes + usage.span_bytes);
+	CHECK(usage.memory_bytes ==
+	      ZR_DIRECTORY_START + atomic_load(&superblock.n_entries) * ZR_ENTRY_BYTES +
+		      usage.shelf_bytes + usage.span_table_bytes + usage.span_bytes);
 }
 
 /* A pinned disk with the defaults. */

@@ -28,8 +28,7 @@ static inline void set_up(void)
 	CHECK(zr_engine_init(&engine) == 0);
 	/* The superblock, in which reading would give it memory. */
 	CHECK(zr_arena_populate(&engine.arena, 0, ZR_DIRECTORY_START) == 0);
-	atomic_store(&entry.id, 1);
-	zr_pages_init(&pages, &engine, &entry);
+	zr_pages_init(&pages, &engine, &entry, 1);
 	for (i = 0; i < ZR_CODEC_NUMBERS; ++i)
 		pages.codecs[i].level = ZR_CODEC_LEVEL_DEFAULT;
 	CHECK(zr_ctx_new(&ctx) == 0);
@@ -89,7 +88,7 @@ static inline void derive_again(void)
 	zr_pool_deinit(&engine.pool);
 	memset(&engine.pool, 0, sizeof(engine.pool));
 	CHECK(zr_pool_init(&engine.pool, &engine.arena) == 0);
-	zr_pages_init(&pages, &engine, &entry);
+	zr_pages_init(&pages, &engine, &entry, 1);
 	CHECK(zr_pool_derive_begin(&engine.pool) == 0);
 	CHECK(zr_pages_derive(&pages) == 0);
 	zr_pool_derive_end(&engine.pool);

@@ -460,6 +460,93 @@ static void test_daemon_attributes(void)
 	tear_down();
 }
 
+/* What the process would do, noted. */
+static struct {
+	char path[64];
+	uint32_t watchdog_s;
+} asked;
+
+static int note_upgrade(void *context, const char *path, struct zr_stop stop)
+{
+	CHECK(context == &asked && !zr_stop_is_wanted(&stop));
+	snprintf(asked.path, sizeof(asked.path), "%s", path);
+	return *path ? -ENOEXEC : 0;
+}
+
+static int print_something(void *context, char *into, size_t n_into)
+{
+	CHECK(context == &asked);
+	return snprintf(into, n_into, "7 4711\n");
+}
+
+static uint32_t tell_watchdog(void *context)
+{
+	CHECK(context == &asked);
+	return asked.watchdog_s;
+}
+
+static void note_watchdog(void *context, uint32_t seconds)
+{
+	CHECK(context == &asked);
+	asked.watchdog_s = seconds;
+}
+
+static const struct zr_attr_daemon process = { .context = &asked,
+					       .upgrade = note_upgrade,
+					       .print_upgrade = print_something,
+					       .print_safety = print_something,
+					       .print_generation = print_something,
+					       .watchdog = tell_watchdog,
+					       .set_watchdog = note_watchdog };
+
+static void test_processes(void)
+{
+	const struct zr_attr *watchdog = zr_attr_find_daemon("watchdog");
+	const struct zr_attr *upgrade = zr_attr_find_daemon("upgrade");
+
+	set_up();
+	target.disk = NULL;
+	target.daemon = &process;
+	asked.watchdog_s = 10;
+	CHECK(strcmp(show_row(watchdog), "10\n") == 0);
+	CHECK(watchdog->apply(&target, "3600") == 0 && asked.watchdog_s == 3600);
+	CHECK(watchdog->apply(&target, "0") == 0 && asked.watchdog_s == 0);
+	CHECK(watchdog->apply(&target, "3601") == -ERANGE && watchdog->apply(&target, "") < 0);
+	CHECK(watchdog->apply(&target, "5s") == -EINVAL && watchdog->apply(&target, "-1") < 0);
+	CHECK(asked.watchdog_s == 0 && strcmp(show_row(watchdog), "0\n") == 0);
+
+	snprintf(asked.path, sizeof(asked.path), "untouched");
+	CHECK(upgrade->apply(&target, "zramfs") == -EINVAL);
+	CHECK(upgrade->apply(&target, "./zramfs") == -EINVAL);
+	CHECK(strcmp(asked.path, "untouched") == 0);
+	CHECK(upgrade->apply(&target, "/new/zramfs") == -ENOEXEC);
+	CHECK(strcmp(asked.path, "/new/zramfs") == 0);
+	CHECK(upgrade->apply(&target, "") == 0 && asked.path[0] == 0);
+	CHECK(strcmp(show_row(upgrade), "7 4711\n") == 0);
+	CHECK(strcmp(show_row(zr_attr_find_daemon("generation")), "7 4711\n") == 0);
+	CHECK(strcmp(show_row(zr_attr_find_daemon("safety")), "7 4711\n") == 0);
+	tear_down();
+}
+
+/* Outside of the daemon, what it alone can do is refused, and nothing else. */
+static void test_no_process(void)
+{
+	static const char *const names[] = { "generation", "safety", "upgrade", "watchdog" };
+	const struct zr_attr *attr;
+	unsigned int i;
+
+	set_up();
+	target.disk = NULL;
+	for (i = 0; i < ZR_ARRAY_SIZE(names); ++i) {
+		attr = zr_attr_find_daemon(names[i]);
+		CHECK(attr->show(&target, text, sizeof(text)) == -ENODEV);
+		CHECK(!attr->apply || attr->apply(&target, "/1") < 0);
+	}
+	CHECK(zr_attr_find_daemon("watchdog")->apply(&target, "1") == -ENODEV);
+	CHECK(zr_attr_find_daemon("upgrade")->apply(&target, "") == -ENODEV);
+	tear_down();
+}
+
 int main(void)
 {
 	RUN(test_texts_of_an_empty_disk);
@@ -478,5 +565,7 @@ int main(void)
 	RUN(test_histogram_and_fragmentation);
 	RUN(test_latency);
 	RUN(test_daemon_attributes);
+	RUN(test_processes);
+	RUN(test_no_process);
 	return 0;
 }

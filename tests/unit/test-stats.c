@@ -40,7 +40,7 @@ static const char *const disk_members[] = {
 static const char *const total_members[] = {
 	"disks",        "mem_limit",     "orig_data_size",  "compr_data_size", "mem_used_total",
 	"pages_stored", "same_pages",    "huge_pages",      "tables",          "store_memory",
-	"reserve",      "fragmentation", "pages_compacted",
+	"reserve",      "fragmentation", "pages_compacted", "generation",      "poisoned_requests",
 };
 
 static struct rig rig;
@@ -52,7 +52,7 @@ static unsigned int three_open(void *context, unsigned int entry_no)
 	return 3;
 }
 
-static const struct zr_stats_context three = { "1.2-test", three_open, &rig };
+static const struct zr_stats_context three = { "1.2-test", three_open, &rig, 41, 5 };
 
 static void render_one(char **bufferp,
 		       int (*make)(struct zr_store *store, const struct zr_stats_context *context,
@@ -649,6 +649,16 @@ static void test_size_is_of_whole_pages(void)
 	rig_deinit(&rig);
 }
 
+static void test_the_daemon_is_told_of(void)
+{
+	rig_init(&rig);
+	render();
+	CHECK(value("total", "Generation") == 41 && value("total", "PoisonedRequests") == 5);
+	CHECK(metric("zramfs_generation", "") == 41);
+	CHECK(metric("zramfs_poisoned_requests_total", "") == 5);
+	rig_deinit(&rig);
+}
+
 static void test_nobody_knows_handles(void)
 {
 	const struct zr_stats_context nobody = { .version = "1.2-test" };
@@ -677,6 +687,7 @@ int main(void)
 	RUN(test_names_of_any_bytes);
 	RUN(test_latencies);
 	RUN(test_size_is_of_whole_pages);
+	RUN(test_the_daemon_is_told_of);
 	RUN(test_nobody_knows_handles);
 	free(text);
 	free(json);
