@@ -3,64 +3,582 @@
 #include "channel.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Return: false when there will be no more requests. */
-static bool serve_one(struct fuse_session *session, struct fuse_buf *request)
+#include "crash.h"
+#include "fs.h"
+#include "heap.h"
+#include "held.h"
+#include "hello.h"
+#include "io.h"
+#include "log.h"
+#include "records.h"
+
+/* The largest request is a write: what was agreed at INIT, and its headers. */
+#define REQUEST_BYTES (THREAD_REPLY_BYTES + 4096u)
+
+/* enum fuse_notify_code, Linux 6.9 */
+#define NOTIFY_RESEND 7
+
+/* Wakes a thread that waits for a request. */
+#define WAKE_SIGNAL SIGUSR1
+#define WAKE_NS     1000000
+
+struct serving {
+	struct channel *channel;
+	pthread_t thread;
+	struct thread_room room;
+	struct buffer request;
+	_Atomic bool has_ended;
+};
+
+struct channel_job {
+	struct job job; /* kept */
+	struct channel *channel;
+};
+
+struct channel {
+	/* constant */
+	struct fuse_session *session;
+	struct fs *fs;
+	struct shelf *shelf;
+	struct io *io;
+	int fd;
+	int ended; /* eventfd */
+	unsigned int n_threads;
+
+	_Atomic unsigned int n_running;
+	_Atomic bool stopping;
+	_Atomic bool is_gone; /* the mount */
+
+	pthread_mutex_t gate;
+	pthread_cond_t opened;
+	/* protected by gate */
+	bool is_open;
+
+	/* While the kernel sends again, it is read and looked for with this held. */
+	pthread_mutex_t resent;
+	_Atomic bool is_resending; /* changed with it held */
+
+	struct held held;
+	struct channel_job serve_held, say_poison;
+	_Atomic uint64_t poison_node; /* the last one that was answered */
+	_Atomic uint32_t poison_opcode;
+	struct serving serving[CHANNEL_THREADS_MAX];
+};
+
+/* custom I/O of libfuse */
+
+static ssize_t channel_writev(int fd, struct iovec *parts, int n_parts, void *userdata)
 {
-	int r;
+	return hello_writev(fd, parts, n_parts);
+}
 
-	r = fuse_session_receive_buf(session, request);
-	if (r == -EINTR || r == -EAGAIN)
-		return true;
-	if (r <= 0) /* 0: unmounted */
+/* libfuse wants to have it, and is never asked to read. */
+static ssize_t channel_read(int fd, void *bytes, size_t n_bytes, void *userdata)
+{
+	return read(fd, bytes, n_bytes);
+}
+
+const struct fuse_custom_io channel_io = { .writev = channel_writev, .read = channel_read };
+
+/* reading */
+
+static const struct fuse_in_header *header_of(const uint8_t *request)
+{
+	return (const struct fuse_in_header *)request;
+}
+
+/* What the kernel sends without regard to the order of all else, and never again. */
+static bool is_out_of_order(const uint8_t *request)
+{
+	const uint32_t opcode = header_of(request)->opcode;
+
+	return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT;
+}
+
+/* The calling thread has @request in hand. */
+static void request_taken(struct channel *channel, const uint8_t *request, bool may_have_record)
+{
+	const uint64_t unique = header_of(request)->unique;
+
+	thread_self.unique = unique & ~SHELF_RESENT;
+	thread_self.is_resent = unique & SHELF_RESENT;
+	thread_self.record = NULL;
+	if (thread_self.is_resent && may_have_record)
+		thread_self.record = records_find(&channel->fs->records, thread_self.unique);
+}
+
+/* Return: bytes, or -errno. */
+static ssize_t request_read(struct channel *channel, uint8_t *request)
+{
+	ssize_t n;
+
+	n = read(channel->fd, request, REQUEST_BYTES);
+	if (n < 0)
+		return -errno;
+	/* Whole, always; else it could not be answered. */
+	if ((size_t)n < sizeof(struct fuse_in_header) || header_of(request)->len != n)
+		return -EPROTO;
+	return n;
+}
+
+static void resent_all_read(struct channel *channel)
+{
+	records_forget_rest(&channel->fs->records);
+	atomic_store(&channel->is_resending, false);
+}
+
+static ssize_t read_resent_locked(struct channel *channel, uint8_t *request)
+{
+	struct pollfd wanted = { .fd = channel->fd, .events = POLLIN };
+	ssize_t n;
+
+	n = poll(&wanted, 1, 0);
+	if (n < 0)
+		return -errno;
+	if (n == 0) {
+		resent_all_read(channel);
+		return -EAGAIN;
+	}
+	n = request_read(channel, request);
+	if (n < 0)
+		return n;
+
+	request_taken(channel, request, true);
+	if (!thread_self.is_resent && !is_out_of_order(request))
+		resent_all_read(channel);
+	return n;
+}
+
+/* The next request, taken. Return: bytes, or -errno. */
+static ssize_t request_next(struct channel *channel, uint8_t *request)
+{
+	ssize_t n = -EAGAIN;
+
+	if (atomic_load(&channel->is_resending)) {
+		pthread_mutex_lock(&channel->resent);
+		if (atomic_load(&channel->is_resending))
+			n = read_resent_locked(channel, request);
+		pthread_mutex_unlock(&channel->resent);
+		return n;
+	}
+
+	n = request_read(channel, request);
+	if (n >= 0)
+		request_taken(channel, request, false);
+	return n;
+}
+
+/* poison */
+
+static const char *name_of_opcode(uint32_t opcode)
+{
+	switch (opcode) {
+	case FUSE_READ:
+		return "a read";
+	case FUSE_WRITE:
+		return "a write";
+	case FUSE_FALLOCATE:
+		return "a discard";
+	default:
+		return "a request";
+	}
+}
+
+static void poison_run(struct job *job)
+{
+	struct channel *channel = ((struct channel_job *)job)->channel;
+	const char *what = name_of_opcode(atomic_load(&channel->poison_opcode));
+	struct zr_store *store = channel->fs->store;
+	struct zr_disk *disk = zr_store_get(store,
+					    node_disk_id(atomic_load(&channel->poison_node)));
+	struct zr_attrs attrs = { .name = "" };
+
+	if (disk)
+		zr_disk_attrs(disk, &attrs);
+	log_line("%s%s%s%s of which two workers died in a row was answered with an I/O error",
+		 disk ? "disk " : "", attrs.name, disk ? ": " : "", what);
+	zr_disk_unpin(store, disk);
+}
+
+static bool is_poison(struct channel *channel, const uint8_t *request)
+{
+	const struct fuse_in_header *header = header_of(request);
+
+	if (!thread_self.is_resent || !shelf_take_poison(channel->shelf, thread_self.unique))
 		return false;
-
-	fuse_session_process_buf(session, request);
+	atomic_fetch_add(&channel->shelf->poisoned_requests, 1);
+	atomic_store(&channel->poison_node, header->nodeid);
+	atomic_store(&channel->poison_opcode, header->opcode);
+	jobs_post(&channel->fs->names, &channel->say_poison.job);
 	return true;
 }
 
-static void channel_main(void *context)
+/* serving */
+
+/* An interruption of what io.h serves is dropped: libfuse would keep it for a request that it never
+ * comes to know. */
+static bool interrupts_io(struct channel *channel, const uint8_t *request, size_t n_request)
 {
-	struct channel *channel = context;
-	struct fuse_buf request = { 0 };
+	const struct fuse_interrupt_in *in = (const void *)(header_of(request) + 1);
+	const struct seat *seat;
+
+	if (n_request < sizeof(struct fuse_in_header) + sizeof(*in))
+		return false;
+	for (seat = channel->shelf->seats; seat < channel->shelf->seats + SHELF_SEATS; ++seat) {
+		if (atomic_load(&seat->unique) == (in->unique & ~SHELF_RESENT))
+			return io_is_served(atomic_load(&seat->node), atomic_load(&seat->opcode));
+	}
+	return false;
+}
+
+static void serve_by_libfuse(struct channel *channel, const uint8_t *request, size_t n_request)
+{
+	const struct fuse_buf buffer = { .mem = (void *)request, .size = n_request };
+	const uint32_t opcode = header_of(request)->opcode;
+
+	if (opcode == FUSE_INIT)
+		hello_serve(&channel->shelf->init, channel->session, channel->fd, request,
+			    n_request);
+	else if (opcode != FUSE_INTERRUPT || !interrupts_io(channel, request, n_request))
+		fuse_session_process_buf(channel->session, &buffer);
+}
+
+/* Serve what the calling thread has taken. */
+static void request_serve(struct channel *channel, const uint8_t *request, size_t n_request)
+{
+	const struct fuse_in_header *header = header_of(request);
+
+	thread_take_seat(thread_self.unique, header->nodeid, header->opcode);
+	ZR_CRASH("read");
+	if (is_poison(channel, request))
+		(void)io_answer(channel->fd, header->unique, EIO, NULL, 0);
+	else if (!io_serve(channel->io, request, n_request))
+		serve_by_libfuse(channel, request, n_request);
+	thread_leave_seat();
+
+	records_end(&channel->fs->records, ZR_STEAL(thread_self.record));
+}
+
+/* holding */
+
+static bool changes_disks(const uint8_t *request)
+{
+	const struct fuse_in_header *header = header_of(request);
+	const struct fuse_open_in *open_in = (const void *)(header + 1);
+
+	switch (header->opcode) {
+	case FUSE_WRITE:
+	case FUSE_FALLOCATE:
+	case FUSE_SETATTR:
+	case FUSE_CREATE:
+	case FUSE_MKNOD:
+	case FUSE_UNLINK:
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+		return true;
+	case FUSE_OPEN:
+		return open_in->flags & O_TRUNC;
+	default:
+		return false;
+	}
+}
+
+static void held_run(struct job *job)
+{
+	struct channel *channel = ((struct channel_job *)job)->channel;
+	const uint8_t *request;
+	size_t n_request;
+
+	while ((request = held_take(&channel->held, &n_request)))
+		request_serve(channel, request, n_request);
+}
+
+void channel_allow_changes(struct channel *channel)
+{
+	if (!held_end(&channel->held))
+		return;
+	jobs_allow(&channel->fs->changes);
+	jobs_allow(&channel->fs->work);
+	io_post(channel->io, &channel->serve_held.job);
+}
+
+/* threads */
+
+/* There will be no more requests. Who waits for leave to change disks need not, any more. */
+static void mount_is_gone(struct channel *channel, int error)
+{
+	if (error != -ENODEV && !atomic_exchange(&channel->is_gone, true))
+		log_line("cannot read requests: %s; ending", strerror(-error));
+	atomic_store(&channel->is_gone, true);
+	channel_allow_changes(channel);
+}
+
+/* Return: false when there will be no more requests. */
+static bool serve_one(struct channel *channel, uint8_t *request)
+{
+	const ssize_t n = request_next(channel, request);
+
+	if (n == -EINTR || n == -EAGAIN || n == -ENOENT) /* it was interrupted before it was read */
+		return true;
+	if (n < 0) {
+		mount_is_gone(channel, (int)n);
+		return false;
+	}
+	if (!changes_disks(request) || !held_put(&channel->held, request, (size_t)n))
+		request_serve(channel, request, (size_t)n);
+	return true;
+}
+
+static void wait_begin(struct channel *channel)
+{
+	pthread_mutex_lock(&channel->gate);
+	while (!channel->is_open)
+		pthread_cond_wait(&channel->opened, &channel->gate);
+	pthread_mutex_unlock(&channel->gate);
+}
+
+static void on_wake(int signal)
+{
+}
+
+static void wakes_take(void)
+{
+	sigset_t wanted;
+
+	sigemptyset(&wanted);
+	sigaddset(&wanted, WAKE_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &wanted, NULL);
+}
+
+static void serving_main(void *context)
+{
+	struct serving *serving = context;
+	struct channel *channel = serving->channel;
 	const uint64_t one = 1;
 
-	while (!fuse_session_exited(channel->session) && serve_one(channel->session, &request))
+	thread_self.seat = &channel->shelf->seats[serving - channel->serving];
+	heap_warm(HEAP_BYTES);
+	wakes_take();
+	wait_begin(channel);
+	while (!atomic_load(&channel->stopping) && serve_one(channel, serving->request.bytes))
 		;
 
-	free(request.mem);
-	if (atomic_fetch_sub(&channel->n_serving, 1) == 1 &&
+	atomic_store(&serving->has_ended, true);
+	if (atomic_fetch_sub(&channel->n_running, 1) == 1 && atomic_load(&channel->is_gone) &&
 	    write(channel->ended, &one, sizeof(one)) < 0)
 		abort(); /* an eventfd takes a 1 */
 }
 
-int channel_start(struct channel *channel, struct fuse_session *session, unsigned int n_threads)
+static int serving_start(struct channel *channel, struct serving *serving)
 {
 	int r;
 
-	channel->session = session;
-	channel->ended = eventfd(0, EFD_CLOEXEC);
-	if (channel->ended < 0)
-		return -errno;
-
-	atomic_init(&channel->n_serving, n_threads);
-	for (channel->n_threads = 0; channel->n_threads < n_threads; ++channel->n_threads) {
-		r = thread_start(&channel->threads[channel->n_threads], "zramfs-serve",
-				 channel_main, channel);
-		if (r < 0)
-			return r; /* the caller ends the process: the others block in read */
-	}
-	return 0;
+	serving->channel = channel;
+	r = buffer_make(&serving->request, REQUEST_BYTES);
+	if (r < 0)
+		return r;
+	r = thread_start(&serving->thread, &serving->room, "zramfs-serve", THREAD_REPLY_BYTES,
+			 serving_main, serving);
+	if (r < 0)
+		buffer_free(&serving->request);
+	return r;
 }
 
-void channel_join(struct channel *channel)
+/* Who may lock little locks what is needed most. */
+static void memory_lock(struct channel *channel)
 {
 	unsigned int i;
 
+	for (i = 0; i < channel->n_threads; ++i) {
+		buffer_lock(&channel->serving[i].request);
+		buffer_lock(&channel->serving[i].room.reply);
+	}
 	for (i = 0; i < channel->n_threads; ++i)
-		pthread_join(channel->threads[i], NULL);
-	close(channel->ended);
+		buffer_lock(&channel->serving[i].room.stack);
+	io_lock(channel->io);
+	held_lock(&channel->held);
+}
+
+/* making and ending */
+
+/* Interrupts a thread that reads, and nothing else: reading goes on by itself when it is over. */
+static int wake_handle(void)
+{
+	struct sigaction action = { .sa_handler = on_wake };
+
+	return sigaction(WAKE_SIGNAL, &action, NULL) < 0 ? -errno : 0;
+}
+
+static int threads_start(struct channel *channel, unsigned int n_threads)
+{
+	int r = 0;
+
+	heap_begin();
+	while (r == 0 && channel->n_threads < n_threads) {
+		atomic_fetch_add(&channel->n_running, 1);
+		r = serving_start(channel, &channel->serving[channel->n_threads]);
+		if (r == 0)
+			++channel->n_threads;
+		else
+			atomic_fetch_sub(&channel->n_running, 1);
+	}
+	return r;
+}
+
+static int parts_make(struct channel *channel, unsigned int n_threads)
+{
+	int r;
+
+	channel->ended = eventfd(0, EFD_CLOEXEC);
+	r = channel->ended < 0 ? -errno : wake_handle();
+	if (r == 0)
+		r = io_new(&channel->io, channel->fs, channel->fd);
+	return r == 0 ? threads_start(channel, n_threads) : r;
+}
+
+static struct channel_job channel_job(struct channel *channel, void (*run)(struct job *job))
+{
+	return (struct channel_job){ .job = { .run = run, .is_kept = true }, .channel = channel };
+}
+
+int channel_new(struct channel **channelp, struct fuse_session *session, int fd, struct fs *fs,
+		unsigned int n_threads)
+{
+	struct channel *channel;
+	int r;
+
+	channel = calloc(1, sizeof(*channel));
+	if (!channel)
+		return -ENOMEM;
+	r = held_init(&channel->held);
+	if (r < 0) {
+		free(channel);
+		return r;
+	}
+	channel->session = session;
+	channel->fs = fs;
+	channel->shelf = fs->shelf;
+	channel->fd = fd;
+	channel->serve_held = channel_job(channel, held_run);
+	channel->say_poison = channel_job(channel, poison_run);
+	pthread_mutex_init(&channel->gate, NULL);
+	pthread_cond_init(&channel->opened, NULL);
+	pthread_mutex_init(&channel->resent, NULL);
+
+	r = parts_make(channel, n_threads);
+	if (r < 0) {
+		channel_free(channel);
+		return r;
+	}
+	jobs_hold(&fs->changes);
+	jobs_hold(&fs->work);
+	memory_lock(channel);
+	*channelp = channel;
+	return 0;
+}
+
+int channel_replay_init(struct channel *channel)
+{
+	return hello_replay(&channel->shelf->init, channel->session);
+}
+
+bool channel_can_resend(const struct channel *channel)
+{
+	return hello_can_resend(&channel->shelf->init);
+}
+
+int channel_resend(struct channel *channel)
+{
+	const struct fuse_out_header notice = { .len = sizeof(notice), .error = NOTIFY_RESEND };
+
+	if (write(channel->fd, &notice, sizeof(notice)) < 0)
+		return -errno;
+	atomic_store(&channel->is_resending, true);
+	return 0;
+}
+
+static void gate_open(struct channel *channel)
+{
+	pthread_mutex_lock(&channel->gate);
+	channel->is_open = true;
+	pthread_cond_broadcast(&channel->opened);
+	pthread_mutex_unlock(&channel->gate);
+}
+
+void channel_begin(struct channel *channel)
+{
+	/* Where nothing comes again, nobody will ask how it ended. */
+	if (!atomic_load(&channel->is_resending))
+		records_forget_rest(&channel->fs->records);
+	gate_open(channel);
+}
+
+static bool has_stopped(struct channel *channel)
+{
+	unsigned int i;
+
+	for (i = 0; i < channel->n_threads; ++i) {
+		if (!atomic_load(&channel->serving[i].has_ended))
+			pthread_kill(channel->serving[i].thread, WAKE_SIGNAL);
+	}
+	return atomic_load(&channel->n_running) == 0 && io_is_idle(channel->io);
+}
+
+bool channel_stop(struct channel *channel, unsigned int timeout_ms)
+{
+	const struct timespec pause = { .tv_nsec = WAKE_NS };
+	unsigned int n_ms;
+
+	atomic_store(&channel->stopping, true);
+	gate_open(channel);
+	channel_allow_changes(channel); /* what was read is served */
+
+	/* A thread may be about to read when the signal comes: it comes again. */
+	for (n_ms = 0; !has_stopped(channel); ++n_ms) {
+		if (n_ms == timeout_ms)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+int channel_ended(const struct channel *channel)
+{
+	return channel->ended;
+}
+
+struct channel *channel_free(struct channel *channel)
+{
+	unsigned int i;
+
+	if (!channel)
+		return NULL;
+	pthread_mutex_lock(&channel->gate);
+	if (!channel->is_open)
+		atomic_store(&channel->stopping, true);
+	pthread_mutex_unlock(&channel->gate);
+	gate_open(channel);
+
+	for (i = 0; i < channel->n_threads; ++i) {
+		thread_join(channel->serving[i].thread, &channel->serving[i].room);
+		buffer_free(&channel->serving[i].request);
+	}
+	channel->io = io_free(channel->io);
+	held_deinit(&channel->held);
+	pthread_mutex_destroy(&channel->resent);
+	pthread_cond_destroy(&channel->opened);
+	pthread_mutex_destroy(&channel->gate);
+	if (channel->ended >= 0)
+		close(channel->ended);
+	free(channel);
+	return NULL;
 }

@@ -5,10 +5,22 @@
 /*
  * Channel: the /dev/fuse descriptor and the threads that serve it
  *
- * Ownership: the session stays the caller's.
- * Locking:   none; the kernel hands each request to one thread.
- * Errors:    -ENOMEM, -EAGAIN from starting.
- * Cost:      a thread holds a request and a reply, 1 MiB each.
+ * Each thread reads a request into a buffer of its own and serves it: the bytes of disks by io.h,
+ * all else through libfuse. The threads are there before the first request, with all that they need
+ * populated and locked, and wait to be let go.
+ *
+ * A generation that follows another is told what the kernel asked first and keeps its answer to
+ * itself; then the kernel is asked to send again what was not answered. Until all of that has been
+ * read the threads read one at a time, and look for the record of each (records.h); nothing new is
+ * read in between, since the kernel puts what it sends again first.
+ *
+ * Until channel_allow_changes() reads are served and writes are held (held.h): they are put aside,
+ * and when there is no more room their threads wait.
+ *
+ * Ownership: session and filesystem stay the caller's, and the descriptor.
+ * Locking:   none, but while the kernel sends again; it hands each request to one thread.
+ * Errors:    -ENOMEM, -EAGAIN from making it.
+ * Cost:      a thread holds a request and a reply, 1 MiB each, its stack and its heap.
  */
 
 #include <fuse_lowlevel.h>
@@ -17,18 +29,44 @@
 
 #include "thread.h"
 
+struct fs;
+struct shelf;
+
 #define CHANNEL_THREADS_MAX 64u
 
-struct channel {
-	struct fuse_session *session;
-	int ended; /* eventfd, readable when the mount is gone */
-	_Atomic unsigned int n_serving;
-	unsigned int n_threads;
-	pthread_t threads[CHANNEL_THREADS_MAX];
-};
+struct channel;
 
-/* Serve @session with @n_threads threads. */
-int channel_start(struct channel *channel, struct fuse_session *session, unsigned int n_threads);
+/* For fuse_session_custom_io(): replies pass through here. */
+extern const struct fuse_custom_io channel_io;
 
-/* Wait for the threads, which end once the mount is gone. */
-void channel_join(struct channel *channel);
+/* Make the threads, which wait. @session has channel_io and the descriptor @fd. */
+int channel_new(struct channel **channelp, struct fuse_session *session, int fd, struct fs *fs,
+		unsigned int n_threads);
+
+/* Tell libfuse what the kernel asked a former generation first, and check that the answer is what
+ * it was. Return: 0; -ENOENT where the kernel was never told anything, who is then answered by the
+ * threads; -EPROTO where the answer would be another. Before channel_begin(). */
+int channel_replay_init(struct channel *channel);
+
+/* Can the kernel send requests again? Known once it was answered first. */
+bool channel_can_resend(const struct channel *channel);
+
+/* Have the kernel send again what was not answered. Return: 0, or -EINVAL where it cannot. Before
+ * channel_begin(). */
+int channel_resend(struct channel *channel);
+
+/* Let the threads go. */
+void channel_begin(struct channel *channel);
+
+/* The store is locked: what changes disks is served from now on. */
+void channel_allow_changes(struct channel *channel);
+
+/* Read no more, and wait until what is in hand is answered, but for jobs. Return: false if that took
+ * longer than @timeout_ms. */
+bool channel_stop(struct channel *channel, unsigned int timeout_ms);
+
+/* Readable when the mount is gone. */
+int channel_ended(const struct channel *channel);
+
+/* Wait for the threads, which end once the mount is gone or channel_stop() was called. */
+struct channel *channel_free(struct channel *channel);

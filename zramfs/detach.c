@@ -57,12 +57,9 @@ int detach_begin(struct detach *detach, bool foreground)
 	return 0;
 }
 
-int detach_ready(struct detach *detach)
+void detach_leave(void)
 {
-	int null, r = 0;
-
-	if (detach->to_parent < 0)
-		return 0;
+	int null;
 
 	log_to_syslog();
 	if (chdir("/") < 0)
@@ -74,7 +71,16 @@ int detach_ready(struct detach *detach)
 		dup2(null, STDERR_FILENO);
 		close(null); /* above 2: main() made sure that those are open */
 	}
+}
 
+int detach_ready(struct detach *detach)
+{
+	int r = 0;
+
+	if (detach->to_parent < 0)
+		return 0;
+
+	detach_leave();
 	if (write(detach->to_parent, "r", 1) < 0)
 		r = -errno;
 	close(detach->to_parent);

@@ -26,3 +26,6 @@ int detach_begin(struct detach *detach, bool foreground);
 /* Ready: leave the terminal and let the parent go. Return: 0, or -EPIPE if it was killed meanwhile.
  */
 int detach_ready(struct detach *detach);
+
+/* Leave the terminal alone, without anybody waiting for it. */
+void detach_leave(void);

@@ -27,7 +27,22 @@
 #define THREADS_CHANGES 4u
 #define THREADS_WORK    2u
 
-static int threads_start(struct fs *fs)
+/* One record for each thread that changes disks, and one for who reads the configuration again; all
+ * others of former generations are gone by then. */
+_Static_assert(THREADS_CHANGES + 1 <= SHELF_RECORDS, "a record is free");
+_Static_assert(ZR_THREADS_MAX + THREADS_NAMES + THREADS_CHANGES + THREADS_WORK < SHELF_SEATS - 1,
+	       "every thread has a seat, and the last one is taken");
+
+static void queues_init(struct fs *fs)
+{
+	struct seat *seats = fs->shelf->seats + fs->n_threads;
+
+	jobs_init(&fs->names, seats, false);
+	jobs_init(&fs->changes, seats + THREADS_NAMES, false);
+	jobs_init(&fs->work, seats + THREADS_NAMES + THREADS_CHANGES, true);
+}
+
+int fs_start(struct fs *fs)
 {
 	int r;
 
@@ -36,19 +51,23 @@ static int threads_start(struct fs *fs)
 		r = jobs_start(&fs->changes, "zramfs-changes", THREADS_CHANGES);
 	if (r == 0)
 		r = jobs_start(&fs->work, "zramfs-work", THREADS_WORK);
-	return r;
+	if (r < 0)
+		return r;
+	jobs_lock(&fs->names);
+	jobs_lock(&fs->changes);
+	jobs_lock(&fs->work);
+	return 0;
 }
 
-int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *defaults,
-	    unsigned int n_threads)
+int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
+	    const struct zr_disk_spec *defaults, unsigned int n_threads)
 {
-	int r;
-
 	/* What statistics of many disks take goes back to the system when it is closed. Left to
 	 * itself the threshold rises with what was freed. */
 	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 
 	fs->store = store;
+	fs->shelf = shelf;
 	fs->uid = (uint32_t)geteuid();
 	fs->gid = (uint32_t)getegid();
 	fs->n_threads = n_threads;
@@ -56,23 +75,43 @@ int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *de
 	fs_set_defaults(fs, defaults);
 	fs_directory_changed(fs);
 
+	queues_init(fs);
 	fs->ready = eventfd(0, EFD_CLOEXEC);
-	if (fs->ready < 0)
-		return -errno;
-	r = handles_init(&fs->handles, store);
-	if (r < 0)
-		return r;
-	return threads_start(fs);
+	return fs->ready < 0 ? -errno : 0;
 }
 
-void fs_deinit(struct fs *fs)
+int fs_load(struct fs *fs)
 {
-	atomic_store(&fs->xending, true);
+	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
+	int r;
+
+	r = handles_init(&fs->handles, fs->store, fs->shelf);
+	if (r < 0)
+		return r;
+	records_init(&fs->records, fs->shelf);
+	r = zr_ctx_new(&ctx);
+	if (r == 0)
+		records_recover(&fs->records, fs->store, ctx, &fs->defaults.attrs);
+	return r;
+}
+
+void fs_drain(struct fs *fs, bool all)
+{
 	/* A job of names may post one of changes. */
 	jobs_stop(&fs->names);
 	jobs_stop(&fs->changes);
+	if (!all)
+		return;
+	atomic_store(&fs->xending, true);
 	jobs_stop(&fs->work);
-	handles_deinit(&fs->handles);
+}
+
+void fs_deinit(struct fs *fs, bool keep)
+{
+	atomic_store(&fs->xending, true);
+	fs_drain(fs, true);
+	records_deinit(&fs->records);
+	handles_deinit(&fs->handles, keep);
 	close(fs->ready);
 	pthread_mutex_destroy(&fs->lock);
 }
@@ -194,7 +233,7 @@ static void name_copy(char name[REQUEST_NAME_BYTES], const char *from)
 
 static struct op op_of(fuse_req_t req, fuse_ino_t node, const char *name)
 {
-	struct op op = { .req = req, .node = node };
+	struct op op = request_op(req, node);
 
 	if (name)
 		name_copy(op.name, name);
@@ -293,10 +332,13 @@ static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		request_defer(&fs_of(req)->names, &op, ops_open);
 }
 
+/* Never refused: nobody would release it again. */
 static void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
-	handles_close(&fs_of(req)->handles, fi->fh);
-	fuse_reply_err(req, 0);
+	struct op op = op_of(req, node, NULL);
+
+	op.fi = *fi;
+	request_defer_sure(&fs_of(req)->names, &op, ops_release);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t node, size_t n_bytes, off_t offset,

@@ -6,12 +6,13 @@
  * Fs: the filesystem, as FUSE asks for it
  *
  * Disks at the top of the mount, statistics beside them, .control below. fs.c says which request is
- * served where; ops.c answers for names and nodes, io.c for the bytes of disks, vfile.c for the
- * text of virtual files.
+ * served where; ops.c answers for names and nodes, vfile.c for the text of virtual files. The bytes
+ * of disks do not come this far: io.c has them from the channel.
  *
- *   in the thread that reads requests   read, write, fallocate, lseek, fsync, release
+ *   in the thread that reads requests   read and write of virtual files; whatever a former
+ *                                       generation has done already, or half
  *   as a job (jobs.h)                   all else: it may wait, or allocate
- *     names                             milliseconds: look up, stat, open, list
+ *     names                             milliseconds: look up, stat, open, list, release
  *     changes                           may wait for a disk that is in use, and drop all of it:
  *                                       make, remove, rename, truncate, control writes; and what
  *                                       is read in pieces
@@ -33,16 +34,24 @@
 #include "handles.h"
 #include "jobs.h"
 #include "node.h"
+#include "records.h"
+#include "shelf.h"
 #include "store.h"
+
+struct zr_attr_daemon;
 
 struct fs {
 	struct zr_store *store;
+	struct shelf *shelf;
 	uint32_t uid, gid;      /* who mounted */
 	unsigned int n_threads; /* that serve disks */
 	int ready;              /* eventfd, readable once the kernel has been answered */
 	struct handles handles;
+	struct records records;
 	struct jobs names, changes, work;
 	_Atomic bool xending; /* long work is to stop */
+	/* set by the worker before anything is served; NULL: there is none */
+	const struct zr_attr_daemon *daemon;
 	pthread_mutex_t lock;
 	/* protected by lock */
 	struct zr_disk_spec defaults; /* of disks that are created, and what reset goes back to */
@@ -51,12 +60,25 @@ struct fs {
 
 extern const struct fuse_lowlevel_ops fs_ops;
 
-/* @n_threads: how many will serve disks. */
-int fs_init(struct fs *fs, struct zr_store *store, const struct zr_disk_spec *defaults,
-	    unsigned int n_threads);
+/* In three steps, so that most of it is there before the store is this process's. @n_threads: how
+ * many will serve disks. */
+int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
+	    const struct zr_disk_spec *defaults, unsigned int n_threads);
 
-/* No request is under way any more. */
-void fs_deinit(struct fs *fs);
+/* What a former generation had open is open, and what it had begun is completed. The store is
+ * loaded. */
+int fs_load(struct fs *fs);
+
+/* Begin jobs: what was asked for already, and what will be. */
+int fs_start(struct fs *fs);
+
+/* No request is read any more: finish what is queued. @all: also what takes long, which is told to
+ * stop; else that is left, for a successor who is asked again. */
+void fs_drain(struct fs *fs, bool all);
+
+/* No request is under way any more, but for jobs. @keep: what is open stays so in the store, for a
+ * successor. */
+void fs_deinit(struct fs *fs, bool keep);
 
 /* Attributes of a node. Return: 0 or -ENOENT. */
 int fs_stat(struct fs *fs, uint64_t node, struct stat *st);

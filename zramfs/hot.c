@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "attr.h"
+#include "change.h"
 #include "log.h"
 #include "ops.h"
 
-int hot_add(struct fs *fs, const char *line, uint32_t uid, uint32_t gid)
+int hot_add(struct fs *fs, struct op *op, uint32_t uid, uint32_t gid)
 {
 	char why[ZR_ATTR_WHY_MAX];
 	struct zr_disk *disk = NULL;
@@ -17,7 +17,7 @@ int hot_add(struct fs *fs, const char *line, uint32_t uid, uint32_t gid)
 	int r;
 
 	fs_defaults(fs, &spec);
-	r = zr_attr_parse_line(&spec, line, why);
+	r = zr_attr_parse_line(&spec, op->text, why);
 	if (r < 0) {
 		log_line("hot_add: %s", why);
 		return r;
@@ -25,7 +25,7 @@ int hot_add(struct fs *fs, const char *line, uint32_t uid, uint32_t gid)
 
 	spec.attrs.uid = uid;
 	spec.attrs.gid = gid;
-	r = zr_store_add(fs->store, thread_self.ctx, &spec, &disk);
+	r = change_make(fs, op, &spec, &disk);
 	if (r < 0) {
 		log_line("hot_add: disk %s: cannot make it: %s", spec.attrs.name, strerror(-r));
 		return r;
@@ -35,8 +35,9 @@ int hot_add(struct fs *fs, const char *line, uint32_t uid, uint32_t gid)
 	return 0;
 }
 
-int hot_remove(struct fs *fs, const char *name)
+int hot_remove(struct fs *fs, struct op *op)
 {
+	const char *name = op->text;
 	struct zr_disk *disk;
 	const char *why;
 	int r;
@@ -50,7 +51,7 @@ int hot_remove(struct fs *fs, const char *name)
 	disk = zr_store_find(fs->store, name);
 	if (!disk)
 		return -ENODEV;
-	r = ops_remove_disk(fs, disk);
+	r = ops_remove_disk(fs, op, disk);
 	zr_disk_unpin(fs->store, disk);
 	return r == -ENOENT ? -ENODEV : r;
 }

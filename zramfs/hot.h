@@ -9,15 +9,17 @@
  * write(2) can only say an errno.
  *
  * Ownership: the text is the caller's.
- * Locking:   none here.
+ * Locking:   none here; see change.h.
  * Errors:    adding: -EINVAL, -ERANGE, -EEXIST, -ENOSPC, -ENOMEM; removing: -EINVAL for what is no
  *            name, -ENODEV for what is not there, -EBUSY for what is in use.
  * Cost:      removing drops all that the disk holds.
  */
 
-#include "fs.h"
+#include "request.h"
 
-/* "name attribute=value ...": a disk with the configured defaults, which @uid and @gid own. */
-int hot_add(struct fs *fs, const char *line, uint32_t uid, uint32_t gid);
+/* "name attribute=value ...", the text of @op: a disk with the configured defaults, which @uid and
+ * @gid own. */
+int hot_add(struct fs *fs, struct op *op, uint32_t uid, uint32_t gid);
 
-int hot_remove(struct fs *fs, const char *name);
+/* The text of @op is a name. */
+int hot_remove(struct fs *fs, struct op *op);

@@ -5,45 +5,69 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fuse.h>
 #include <stdatomic.h>
-#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "crash.h"
 #include "fs.h"
 #include "log.h"
 #include "vfile.h"
 
-static struct fs *fs_of(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
-}
-
-/* The disk behind a request, or NULL for a virtual file. */
-static struct zr_disk *disk_of(fuse_req_t req, const struct fuse_file_info *fi)
-{
-	return handles_get(&fs_of(req)->handles, fi->fh)->disk;
-}
-
-struct bad_page_job {
+/* A request that drops much, handed over. */
+struct punch {
 	struct job job;
-	struct fs *fs;
-	uint64_t disk_id;
+	struct io *io;
+	_Atomic bool is_taken; /* from when it is posted until it runs */
+	struct zr_disk *disk;  /* open, until it is answered */
+	uint64_t unique, node;
+	uint64_t offset, n_bytes;
+	int mode;
 };
 
-static void bad_page_run(struct job *job)
-{
-	const struct bad_page_job *bad = (const struct bad_page_job *)job;
-	struct zr_disk *disk = zr_store_get(bad->fs->store, bad->disk_id);
-	struct zr_attrs attrs;
+struct bad_page {
+	struct job job;
+	struct io *io;
+	_Atomic int64_t next_ns; /* when it may be said again */
+	_Atomic uint64_t disk_id;
+};
 
-	if (!disk)
-		return;
-	zr_disk_attrs(disk, &attrs);
-	log_line("disk %s: a page does not decode, who asked for it got an I/O error; see "
-		 "UndecodablePages in .stats",
-		 attrs.name);
-	zr_disk_unpin(bad->fs->store, disk);
+struct io {
+	struct fs *fs;
+	int fd;
+	struct buffer memory; /* this */
+	struct jobs punches;  /* one thread */
+	struct bad_page bad_page;
+	struct punch punch_of[ZR_DISKS_MAX]; /* by number of the disk's entry */
+};
+
+/* One request, where it was read. */
+struct call {
+	struct io *io;
+	const struct fuse_in_header *header;
+	const void *arguments;
+	size_t n_arguments; /* bytes, with what is to be written */
+	struct zr_disk *disk;
+};
+
+int io_answer(int fd, uint64_t unique, int error, const void *bytes, size_t n_bytes)
+{
+	struct fuse_out_header header = { .len = (uint32_t)(sizeof(header) + n_bytes),
+					  .error = -error,
+					  .unique = unique };
+	const struct iovec parts[] = { { .iov_base = &header, .iov_len = sizeof(header) },
+				       { .iov_base = (void *)bytes, .iov_len = n_bytes } };
+
+	return writev(fd, parts, n_bytes > 0 ? 2 : 1) < 0 ? -errno : 0;
+}
+
+/* Nobody may want the answer any more: then the kernel says ENOENT, and that is all right. */
+static void answer(const struct call *call, int error, const void *bytes, size_t n_bytes)
+{
+	(void)io_answer(call->io->fd, call->header->unique, error, bytes, n_bytes);
 }
 
 static int64_t now_ns(clockid_t clock)
@@ -54,25 +78,46 @@ static int64_t now_ns(clockid_t clock)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Said by a job, since saying may block, and once a second at most. */
-static void bad_page_say(struct fs *fs, const struct zr_disk *disk)
+/* pages that do not decode */
+
+static void bad_page_run(struct job *job)
 {
-	static _Atomic int64_t next_ns;
-	const int64_t now = now_ns(CLOCK_MONOTONIC_COARSE);
-	int64_t next = atomic_load(&next_ns);
-	struct bad_page_job *job;
+	struct bad_page *bad = (struct bad_page *)job;
+	struct fs *fs = bad->io->fs;
+	struct zr_disk *disk = zr_store_get(fs->store, atomic_load(&bad->disk_id));
+	struct zr_attrs attrs;
 
-	if (now < next || !atomic_compare_exchange_strong(&next_ns, &next, now + 1000000000))
+	if (!disk)
 		return;
-
-	job = calloc(1, sizeof(*job));
-	if (!job)
-		return;
-	job->job.run = bad_page_run;
-	job->fs = fs;
-	job->disk_id = disk->id;
-	jobs_post(&fs->changes, &job->job);
+	zr_disk_attrs(disk, &attrs);
+	log_line("disk %s: a page does not decode, who asked for it got an I/O error; see "
+		 "UndecodablePages in .stats",
+		 attrs.name);
+	zr_disk_unpin(fs->store, disk);
 }
+
+/* Said by a job, and once a second at most. */
+static void bad_page_say(struct io *io, const struct zr_disk *disk)
+{
+	struct bad_page *bad = &io->bad_page;
+	const int64_t now = now_ns(CLOCK_MONOTONIC_COARSE);
+	int64_t next = atomic_load(&bad->next_ns);
+
+	if (now < next || !atomic_compare_exchange_strong(&bad->next_ns, &next, now + 1000000000))
+		return;
+	atomic_store(&bad->disk_id, disk->id);
+	jobs_post(&io->fs->names, &bad->job);
+}
+
+/* Answer with an error. */
+static void disk_failed(const struct call *call, int r)
+{
+	if (r == -EIO)
+		bad_page_say(call->io, call->disk);
+	answer(call, -r, NULL, 0);
+}
+
+/* reading and writing */
 
 /* A request on a disk was served, since @begin_ns, and is about to be answered: once it is, the
  * disk may go. */
@@ -81,66 +126,77 @@ static void served(struct zr_latency *latency, int64_t begin_ns)
 	zr_latency_add(latency, (uint64_t)(now_ns(CLOCK_MONOTONIC) - begin_ns));
 }
 
-/* Answer with an error: the last use of @req. */
-static void disk_failed(fuse_req_t req, const struct zr_disk *disk, int r)
-{
-	if (r == -EIO)
-		bad_page_say(fs_of(req), disk);
-	fuse_reply_err(req, -r);
-}
+#if ZR_DEBUG_LEVEL >= 1
+#define POISON_OFFSET 0x7a000u
 
-void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
-	     struct fuse_file_info *fi)
+/* A request that kills its worker each time, for tests. */
+static void maybe_poison(struct zr_disk *disk, uint64_t offset)
 {
+	struct zr_attrs attrs;
+
+	if (offset != POISON_OFFSET)
+		return;
+	zr_disk_attrs(disk, &attrs);
+	if (strcmp(attrs.name, "poison") == 0)
+		ZR_CRASH("poison");
+}
+#else
+static void maybe_poison(struct zr_disk *disk, uint64_t offset)
+{
+}
+#endif
+
+static void serve_read(const struct call *call)
+{
+	const struct fuse_read_in *in = call->arguments;
 	const int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
-	struct zr_disk *disk = disk_of(req, fi);
 	size_t n_read = 0;
 	int r;
 
-	if (!disk) {
-		vfile_read(req, ino, n_bytes, offset, fi);
-		return;
-	}
-	if (n_bytes > THREAD_REPLY_BYTES) { /* more than was agreed at INIT */
-		fuse_reply_err(req, EIO);
+	if (in->size > thread_self.n_reply) { /* more than was agreed at INIT */
+		answer(call, EIO, NULL, 0);
 		return;
 	}
 
-	r = zr_disk_read(disk, thread_self.ctx, (uint64_t)offset, thread_self.reply, n_bytes,
+	maybe_poison(call->disk, in->offset);
+	r = zr_disk_read(call->disk, thread_self.ctx, in->offset, thread_self.reply, in->size,
 			 &n_read);
-	served(&disk->entry->read_latency, begin_ns);
-	if (r < 0) {
-		disk_failed(req, disk, r);
-		return;
-	}
-	fuse_reply_buf(req, (const char *)thread_self.reply, n_read);
+	served(&call->disk->entry->read_latency, begin_ns);
+	if (r < 0)
+		disk_failed(call, r);
+	else
+		answer(call, 0, thread_self.reply, n_read);
 }
 
-void io_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t n_bytes, off_t offset,
-	      struct fuse_file_info *fi)
+static void serve_write(const struct call *call)
 {
+	const struct fuse_write_in *in = call->arguments;
 	const int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
-	struct zr_disk *disk = disk_of(req, fi);
+	struct fuse_write_out out = { 0 };
 	size_t n_written;
 	uint64_t size;
 	int r;
 
-	if (!disk) {
-		vfile_write(req, ino, bytes, n_bytes, offset, fi);
+	if (in->size > call->n_arguments - sizeof(*in)) {
+		answer(call, EIO, NULL, 0);
 		return;
 	}
 
 	/* A file that grew may have grown by less. But a buffered loop device takes a short write
 	 * for a whole one, and a direct one gets EIO for it: what lies within the disk is written
 	 * whole or refused with its own errno, whatever pages were done. */
-	size = zr_disk_size(disk);
-	r = zr_disk_write(disk, thread_self.ctx, (uint64_t)offset, bytes, n_bytes, &n_written);
-	served(&disk->entry->write_latency, begin_ns);
-	if (r < 0 && (n_written == 0 || (uint64_t)offset + n_bytes <= size))
-		disk_failed(req, disk, r);
-	else
-		fuse_reply_write(req, n_written);
+	size = zr_disk_size(call->disk);
+	r = zr_disk_write(call->disk, thread_self.ctx, in->offset, in + 1, in->size, &n_written);
+	served(&call->disk->entry->write_latency, begin_ns);
+	if (r < 0 && (n_written == 0 || in->offset + in->size <= size)) {
+		disk_failed(call, r);
+		return;
+	}
+	out.size = (uint32_t)n_written;
+	answer(call, 0, &out, sizeof(out));
 }
+
+/* dropping */
 
 /* Only what is really done is accepted: 0 for a mode that is ignored would be silent corruption. */
 static int disk_fallocate(struct zr_disk *disk, int mode, uint64_t offset, uint64_t n_bytes)
@@ -163,44 +219,239 @@ static int disk_fallocate(struct zr_disk *disk, int mode, uint64_t offset, uint6
 	}
 }
 
-void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t n_bytes,
-		  struct fuse_file_info *fi)
+static void punch_run(struct job *job)
 {
-	struct zr_disk *disk = disk_of(req, fi);
+	struct punch *posted = (struct punch *)job;
+	const struct punch punch = *posted;
 	int r;
 
-	if (!disk)
-		r = -EINVAL;
-	else if (offset < 0 || n_bytes <= 0)
-		r = -EINVAL;
-	else
-		r = disk_fallocate(disk, mode, (uint64_t)offset, (uint64_t)n_bytes);
-	fuse_reply_err(req, -r);
+	/* Before it is answered: then the next one of this disk may come. */
+	atomic_store(&posted->is_taken, false);
+	thread_take_seat(punch.unique & ~SHELF_RESENT, punch.node, FUSE_FALLOCATE);
+	r = disk_fallocate(punch.disk, punch.mode, punch.offset, punch.n_bytes);
+	(void)io_answer(punch.io->fd, punch.unique, -r, NULL, 0);
+	thread_leave_seat();
 }
 
-void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+/* The kernel holds the inode's lock until a FALLOCATE is answered, so that the disk's place is free.
+ * Return: false if it is not. */
+static bool punch_post(const struct call *call, const struct fuse_fallocate_in *in)
 {
-	struct zr_disk *disk = disk_of(req, fi);
-	uint64_t found = 0;
+	struct punch *punch = &call->io->punch_of[call->disk->entry_no];
+
+	if (atomic_exchange(&punch->is_taken, true))
+		return false;
+	punch->disk = call->disk;
+	punch->unique = call->header->unique;
+	punch->node = call->header->nodeid;
+	punch->offset = in->offset;
+	punch->n_bytes = in->length;
+	punch->mode = (int)in->mode;
+	return jobs_post(&call->io->punches, &punch->job);
+}
+
+static bool drops_much(const struct fuse_fallocate_in *in)
+{
+	return in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) &&
+	       in->length > PUNCH_MIN_BYTES;
+}
+
+static void serve_fallocate(const struct call *call)
+{
+	const struct fuse_fallocate_in *in = call->arguments;
 	int r;
 
-	if (!disk || offset < 0)
-		r = -EINVAL;
-	else if (whence == SEEK_DATA)
-		r = zr_disk_seek_data(disk, (uint64_t)offset, &found);
-	else if (whence == SEEK_HOLE)
-		r = zr_disk_seek_hole(disk, (uint64_t)offset, &found);
-	else
-		r = -EINVAL;
+	if ((int64_t)in->offset < 0 || (int64_t)in->length <= 0) {
+		answer(call, EINVAL, NULL, 0);
+		return;
+	}
+	if (drops_much(in) && punch_post(call, in))
+		return;
+	r = disk_fallocate(call->disk, (int)in->mode, in->offset, in->length);
+	answer(call, -r, NULL, 0);
+}
+
+/* all else */
+
+static void serve_lseek(const struct call *call)
+{
+	const struct fuse_lseek_in *in = call->arguments;
+	struct fuse_lseek_out out = { 0 };
+	int r = -EINVAL;
+
+	if ((int64_t)in->offset >= 0 && in->whence == SEEK_DATA)
+		r = zr_disk_seek_data(call->disk, in->offset, &out.offset);
+	else if ((int64_t)in->offset >= 0 && in->whence == SEEK_HOLE)
+		r = zr_disk_seek_hole(call->disk, in->offset, &out.offset);
 
 	if (r < 0)
-		fuse_reply_err(req, -r);
+		answer(call, -r, NULL, 0);
 	else
-		fuse_reply_lseek(req, (off_t)found);
+		answer(call, 0, &out, sizeof(out));
 }
 
 /* Nothing here is persistent. Not ENOSYS: the kernel would never ask again, not even a version that
  * has something to write. */
+static void serve_sync(const struct call *call)
+{
+	answer(call, 0, NULL, 0);
+}
+
+/* which request is served where */
+
+struct served {
+	uint32_t opcode;
+	size_t n_arguments; /* bytes, which begin with the handle */
+	void (*serve)(const struct call *call);
+};
+
+static const struct served *served_find(uint32_t opcode)
+{
+	static const struct served table[] = {
+		{ FUSE_READ, sizeof(struct fuse_read_in), serve_read },
+		{ FUSE_WRITE, sizeof(struct fuse_write_in), serve_write },
+		{ FUSE_FALLOCATE, sizeof(struct fuse_fallocate_in), serve_fallocate },
+		{ FUSE_LSEEK, sizeof(struct fuse_lseek_in), serve_lseek },
+		{ FUSE_FSYNC, sizeof(struct fuse_fsync_in), serve_sync },
+		{ FUSE_FLUSH, sizeof(struct fuse_flush_in), serve_sync },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ZR_ARRAY_SIZE(table); ++i) {
+		if (table[i].opcode == opcode)
+			return &table[i];
+	}
+	return NULL;
+}
+
+bool io_is_served(uint64_t node, uint32_t opcode)
+{
+	return node_is_disk(node) && served_find(opcode);
+}
+
+/* The disk that the request has open. Return: 0, -EBADF, -ESTALE. */
+static int disk_of(struct fs *fs, const struct fuse_in_header *header, uint64_t fh,
+		   struct zr_disk **diskp)
+{
+	const struct handle *handle = handles_get(&fs->handles, fh);
+
+	if (!handle || handle->node != header->nodeid)
+		return -EBADF;
+	if (!handle->disk)
+		return -ESTALE;
+	*diskp = handle->disk;
+	return 0;
+}
+
+bool io_serve(struct io *io, const uint8_t *request, size_t n_request)
+{
+	const struct fuse_in_header *header = (const struct fuse_in_header *)request;
+	const struct served *served_by = served_find(header->opcode);
+	struct call call = { .io = io,
+			     .header = header,
+			     .arguments = header + 1,
+			     .n_arguments = n_request - sizeof(*header) };
+	int r = -EIO;
+
+	if (!served_by || !node_is_disk(header->nodeid))
+		return false;
+
+	if (call.n_arguments >= served_by->n_arguments)
+		r = disk_of(io->fs, header, *(const uint64_t *)call.arguments, &call.disk);
+	if (r < 0)
+		answer(&call, -r, NULL, 0);
+	else
+		served_by->serve(&call);
+	return true;
+}
+
+/* its own thread */
+
+int io_new(struct io **iop, struct fs *fs, int fd)
+{
+	struct buffer memory = { 0 };
+	struct io *io;
+	unsigned int i;
+	int r;
+
+	r = buffer_make(&memory, sizeof(*io));
+	if (r < 0)
+		return r;
+	io = (struct io *)memory.bytes;
+	io->memory = memory;
+	io->fs = fs;
+	io->fd = fd;
+	io->bad_page.job = (struct job){ .run = bad_page_run, .is_kept = true };
+	io->bad_page.io = io;
+	for (i = 0; i < ZR_DISKS_MAX; ++i) {
+		io->punch_of[i].job = (struct job){ .run = punch_run, .is_kept = true };
+		io->punch_of[i].io = io;
+	}
+
+	/* What is dropped may be all of a large disk: no hang. */
+	jobs_init(&io->punches, &fs->shelf->seats[SHELF_SEATS - 1], true);
+	r = jobs_start(&io->punches, "zramfs-punch", 1);
+	if (r < 0) {
+		buffer_free(&memory);
+		return r;
+	}
+	*iop = io;
+	return 0;
+}
+
+struct io *io_free(struct io *io)
+{
+	struct buffer memory;
+
+	if (!io)
+		return NULL;
+	jobs_stop(&io->punches);
+	memory = io->memory;
+	buffer_free(&memory);
+	return NULL;
+}
+
+void io_lock(struct io *io)
+{
+	buffer_lock(&io->memory);
+	jobs_lock(&io->punches);
+}
+
+void io_post(struct io *io, struct job *job)
+{
+	jobs_post(&io->punches, job);
+}
+
+bool io_is_idle(struct io *io)
+{
+	return jobs_are_idle(&io->punches);
+}
+
+/* virtual files, for libfuse */
+
+void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
+	     struct fuse_file_info *fi)
+{
+	vfile_read(req, ino, n_bytes, offset, fi);
+}
+
+void io_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t n_bytes, off_t offset,
+	      struct fuse_file_info *fi)
+{
+	vfile_write(req, ino, bytes, n_bytes, offset, fi);
+}
+
+void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t n_bytes,
+		  struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EINVAL);
+}
+
+void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EINVAL);
+}
+
 void io_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	fuse_reply_err(req, 0);

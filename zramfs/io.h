@@ -5,17 +5,56 @@
 /*
  * Io: the bytes of disks
  *
- * Handlers of the requests that a mounted filesystem or a swap device waits for.
+ * Requests that a mounted filesystem or a swap device waits for. They are read and answered as the
+ * kernel lays them out: libfuse would allocate for each, and take a lock that is held by who does
+ * other things. What drops more than PUNCH_MIN_BYTES has a thread of its own, so that others go on;
+ * one is enough, since a disk's next such request waits in the kernel for the one before.
  *
  * Ownership: buffers are the serving thread's.
  * Locking:   none here.
- * Errors:    see disk.h; each handler answers once.
+ * Errors:    see disk.h; each request is answered once. EBADF for a handle that is not open, ESTALE
+ *            for one whose disk is gone: it says that opening it anew may help, as EIO would not.
  * Cost:      a read is decompressed straight into the reply, a write compressed straight from the
  *            request. Measuring how long each took is 70 ns of it.
  */
 
 #include <fuse_lowlevel.h>
 
+#include "jobs.h"
+#include "layout.h"
+
+struct fs;
+
+/* Dropping as much takes 0.1 ms. */
+#define PUNCH_MIN_BYTES (UINT64_C(1) << 20)
+
+struct io;
+
+/* @fd: where replies go. */
+int io_new(struct io **iop, struct fs *fs, int fd);
+
+/* No request is under way. */
+struct io *io_free(struct io *io);
+
+/* Lock the memory of its thread. */
+void io_lock(struct io *io);
+
+/* Have its thread run a job that is kept. */
+void io_post(struct io *io, struct job *job);
+
+/* Is nothing under way but in threads that called io_serve()? */
+bool io_is_idle(struct io *io);
+
+/* Serve a request of the bytes of a disk. Return: false if it is not one. */
+bool io_serve(struct io *io, const uint8_t *request, size_t n_request);
+
+/* Is that the opcode of one, if @node is a disk? Such requests cannot be interrupted. */
+bool io_is_served(uint64_t node, uint32_t opcode);
+
+/* Answer the request with that number with an errno, or with 0. Return: 0 or -errno. */
+int io_answer(int fd, uint64_t unique, int error, const void *bytes, size_t n_bytes);
+
+/* For libfuse: the same of virtual files. */
 void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,
 	     struct fuse_file_info *fi);
 void io_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t n_bytes, off_t offset,

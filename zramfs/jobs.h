@@ -8,9 +8,12 @@
  * What may wait or allocate is copied out of its request and done by threads of their own. Each
  * queue has its threads, so that what is slow is waited for only by what is in the same queue.
  *
- * Ownership: a job posted is the queue's; it is freed when it has run. One that was cancelled while
- *            it was queued is the caller's again.
- * Locking:   one mutex of its own, held to link and unlink.
+ * A thread that serves disks must not allocate, so what it posts of its own is kept: made
+ * beforehand, and posted again and again.
+ *
+ * Ownership: a job posted is the queue's; it is freed when it has run, unless it is kept. One that
+ *            was cancelled while it was queued is the caller's again.
+ * Locking:   one mutex of its own, held to link and unlink, and never while memory is asked for.
  * Errors:    -ENOMEM, -EAGAIN from starting threads.
  * Cost:      one wake-up, tens of microseconds; cancelling walks the queue.
  */
@@ -23,6 +26,7 @@
 struct job {
 	struct job *next;
 	void (*run)(struct job *job);
+	bool is_kept; /* constant: it is not freed, and may be posted again once it runs */
 	/* protected by the lock of its queue */
 	bool is_queued;
 	bool is_unwanted;
@@ -35,19 +39,40 @@ struct jobs {
 	pthread_cond_t posted;
 	/* protected by lock */
 	struct job *first, **last;
+	unsigned int n_running;
+	bool is_held;
 	bool stopping;
 	/* constant after start */
+	bool takes_long;
+	struct seat *seats;
+	_Atomic unsigned int n_seated;
 	unsigned int n_threads;
 	pthread_t threads[JOBS_THREADS_MAX];
+	struct thread_room rooms[JOBS_THREADS_MAX];
 };
 
-/* With at most JOBS_THREADS_MAX threads of that name. */
+/* A queue that takes jobs, and begins none. @seats: for its threads, one each; NULL: none.
+ * @takes_long: what they do may take as long as it takes. */
+void jobs_init(struct jobs *jobs, struct seat *seats, bool takes_long);
+
+/* Begin, with at most JOBS_THREADS_MAX threads of that name. */
 int jobs_start(struct jobs *jobs, const char *name, unsigned int n_threads);
 
-/* Do what is queued, then end the threads. */
+/* Lock the memory of the threads. */
+void jobs_lock(struct jobs *jobs);
+
+/* Begin no job until jobs_allow(). */
+void jobs_hold(struct jobs *jobs);
+void jobs_allow(struct jobs *jobs);
+
+/* Is nothing queued, and does nothing run? */
+bool jobs_are_idle(struct jobs *jobs);
+
+/* Do what is queued, held or not, then end the threads. */
 void jobs_stop(struct jobs *jobs);
 
-/* @job was calloc()ed. Return: false if it was cancelled already, and is still the caller's. */
+/* @job was calloc()ed, or is kept. Return: false if it was cancelled already, and is still the
+ * caller's; or if it is kept, and queued already. */
 bool jobs_post(struct jobs *jobs, struct job *job);
 
 /* Nobody wants @job any more, which was not posted yet, is queued, or runs. Return: true if it was

@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config.h"
+#include "detach.h"
+#include "keeper.h"
 #include "log.h"
+#include "mount.h"
+#include "safety.h"
+#include "launch.h"
+#include "start.h"
 #include "worker.h"
 
 static const char usage[] =
@@ -23,15 +30,17 @@ static const char usage[] =
 	"  -o OPT[,OPT]...          options of FUSE: see mount.fuse3(8)\n"
 	"  -d, --debug              print every request; stay in the foreground\n"
 	"      --check-config=FILE  say what FILE means, or what is wrong with it\n"
+	"      --no-keeper          one process, for debugging: nothing survives its death\n"
 	"  -V, --version            print the version\n"
 	"  -h, --help               print this help\n"
 	"\n"
-	"To read FILE again: kill -HUP the process.\n"
+	"To read FILE again: kill -HUP the process. To upgrade: zramfsctl upgrade.\n"
 	"To undo a mount: umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT as a user.\n"
 	"Statistics: cat MOUNTPOINT/.stats\n";
 
 enum {
 	OPTION_CHECK_CONFIG = 256,
+	OPTION_NO_KEEPER,
 };
 
 static const struct option long_options[] = {
@@ -39,51 +48,25 @@ static const struct option long_options[] = {
 	{ "foreground", no_argument, NULL, 'f' },
 	{ "debug", no_argument, NULL, 'd' },
 	{ "check-config", required_argument, NULL, OPTION_CHECK_CONFIG },
+	{ "no-keeper", no_argument, NULL, OPTION_NO_KEEPER },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
 
 struct arguments {
-	struct worker_options options;
+	struct options options;
 	const char *check_path; /* NULL: not asked for */
 	char *fuse_options;     /* all -o, joined */
 };
 
-static uint64_t ram_bytes(void)
-{
-	struct sysinfo info;
-
-	return sysinfo(&info) < 0 ? 0 : (uint64_t)info.totalram * info.mem_unit;
-}
-
-/* Return: the configuration, or NULL after saying what is wrong. What is to be warned of is said.
- */
-static struct config *config_get(const char *path)
-{
-	char message[CONFIG_MESSAGE_MAX];
-	struct config *config = NULL;
-	size_t i;
-	int r;
-
-	if (!path) {
-		r = config_default(&config, ram_bytes(), geteuid(), getegid());
-		snprintf(message, sizeof(message), "no configuration: %s", strerror(-r));
-	} else {
-		r = config_load(&config, path, ram_bytes(), geteuid(), getegid(), message,
-				sizeof(message));
-	}
-	if (r < 0)
-		log_line("%s", message);
-	for (i = 0; config && i < config->warnings.n_lines; ++i)
-		log_line("%s: %s", path, config->warnings.lines[i]);
-	return config;
-}
-
 static int config_check(const char *path)
 {
-	struct config *config = config_get(path);
+	const struct options options = { .config_path = path };
+	struct config *config;
+	int fd;
 
+	config = start_config(&options, &fd);
 	if (!config)
 		return EXIT_FAILURE;
 	config_print(config, stdout);
@@ -139,6 +122,9 @@ static int arguments_parse(struct arguments *arguments, int argc, char **argv)
 		case OPTION_CHECK_CONFIG:
 			arguments->check_path = optarg;
 			break;
+		case OPTION_NO_KEEPER:
+			arguments->options.no_keeper = true;
+			break;
 		case 'V':
 			puts("zramfs " ZRAMFS_VERSION);
 			return EXIT_SUCCESS;
@@ -165,13 +151,87 @@ static void standard_descriptors_open(void)
 		close(fd);
 }
 
-int main(int argc, char **argv)
+/* The terminal was left: what is to be said goes elsewhere. */
+static bool standard_error_is_null(void)
+{
+	struct stat null, st;
+
+	return fstat(STDERR_FILENO, &st) == 0 && stat("/dev/null", &null) == 0 &&
+	       S_ISCHR(st.st_mode) && st.st_rdev == null.st_rdev;
+}
+
+/* Start what was asked for. Return: what to exit with. */
+static int run(struct options *options, char **argv)
+{
+	char resolved[PATH_MAX], path[PATH_MAX], message[MOUNT_MESSAGE_MAX];
+	static struct start start; /* its session stays */
+	struct detach detach;
+	struct config *config;
+
+	config = start_config(options, &start.config_fd);
+	if (!config)
+		return EXIT_FAILURE;
+	log_catch_fuse(options->debug);
+	if (mount_check(options->mountpoint, resolved, message, sizeof(message)) < 0) {
+		log_line("%s", message);
+		return EXIT_FAILURE;
+	}
+	options->mountpoint = resolved;
+	/* What is no file, such as a pipe, stays what it is called. */
+	if (options->config_path && realpath(options->config_path, path))
+		options->config_path = path;
+
+	if (detach_begin(&detach, options->foreground) < 0) {
+		log_line("cannot start: %s", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	safety_begin(argv);
+	if (start_make(&start, options, config) < 0)
+		return EXIT_FAILURE;
+	if (options->no_keeper)
+		return worker_run_alone(options, &start, config, &detach);
+	config_free(config);
+	return keeper_run(options, &start, &detach);
+}
+
+/* Was this process executed by another of ours? Return: its mode, or NULL. */
+static const char *mode_of(int argc, char **argv)
+{
+	if (argc < 3 || (strcmp(argv[1], "--worker") != 0 && strcmp(argv[1], "--keeper") != 0))
+		return NULL;
+	return argv[1];
+}
+
+/* One that was executed by another: with the words of options_rest() behind its mode. */
+static int run_launched(const char *mode, int argc, char **argv)
 {
 	struct arguments arguments = { 0 };
-	struct config *config = NULL;
+	struct stat st;
+
+	if (fstat(LAUNCH_WIRE, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		log_line("%s: only zramfs itself starts such a process", mode);
+		return EXIT_FAILURE;
+	}
+	if (arguments_parse(&arguments, argc - 1, argv + 1) >= 0 || optind + 1 != argc - 1)
+		return EXIT_FAILURE;
+	arguments.options.mountpoint = argv[optind + 1];
+	arguments.options.fuse_options = arguments.fuse_options;
+	if (standard_error_is_null())
+		log_to_syslog();
+	safety_begin(argv);
+	return strcmp(mode, "--worker") == 0 ? worker_run(&arguments.options)
+					     : keeper_run_again(&arguments.options);
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = mode_of(argc, argv);
+	struct arguments arguments = { 0 };
 	int status;
 
 	standard_descriptors_open();
+	if (mode)
+		return run_launched(mode, argc, argv);
 	status = arguments_parse(&arguments, argc, argv);
 	if (status >= 0)
 		goto out;
@@ -188,12 +248,9 @@ int main(int argc, char **argv)
 		goto out;
 	}
 
-	config = config_get(arguments.options.config_path);
-	if (config) {
-		arguments.options.mountpoint = argv[optind];
-		arguments.options.fuse_options = arguments.fuse_options;
-		status = worker_run(&arguments.options, config);
-	}
+	arguments.options.mountpoint = argv[optind];
+	arguments.options.fuse_options = arguments.fuse_options;
+	status = run(&arguments.options, argv);
 out:
 	free(arguments.fuse_options);
 	return status;

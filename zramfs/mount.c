@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,20 +133,40 @@ int mount_attach(struct fuse_session *session, const char *resolved, char *messa
 	return -EIO;
 }
 
+/* What the kernel knows without asking who serves the mount. */
 dev_t mount_identity(const char *resolved)
+{
+	struct statx stx;
+
+	if (statx(AT_FDCWD, resolved, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &stx) < 0)
+		return 0;
+	return makedev(stx.stx_dev_major, stx.stx_dev_minor);
+}
+
+static _Noreturn void ask(const char *resolved)
 {
 	struct stat st;
 
-	return stat(resolved, &st) == 0 ? st.st_dev : 0;
+	(void)syscall(SYS_close_range, 0, ~0U, 0);
+	/* Gone; refused at INIT; cut while this was asked. */
+	_exit(stat(resolved, &st) < 0 &&
+	      (errno == ENOTCONN || errno == ECONNREFUSED || errno == ECONNABORTED));
 }
 
 bool mount_is_dead(const char *resolved)
 {
-	struct stat st;
+	const pid_t child = fork();
+	int status;
 
-	/* Gone; refused at INIT; cut while this was asked. */
-	return stat(resolved, &st) < 0 &&
-	       (errno == ENOTCONN || errno == ECONNREFUSED || errno == ECONNABORTED);
+	if (child == 0)
+		ask(resolved);
+	if (child < 0)
+		return false;
+	while (waitpid(child, &status, 0) < 0) {
+		if (errno != EINTR)
+			return false;
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) != 0;
 }
 
 static int detach_as_root(const char *resolved, bool force)
@@ -172,11 +194,10 @@ static int detach_as_user(const char *resolved, bool force)
 
 int mount_detach(const char *resolved, dev_t identity, bool force)
 {
-	struct stat st;
+	const dev_t there = identity != 0 ? mount_identity(resolved) : 0;
 	int r;
 
-	/* One whose daemon is gone cannot be asked: ENOTCONN. */
-	if (identity != 0 && stat(resolved, &st) == 0 && st.st_dev != identity)
+	if (there != 0 && there != identity)
 		return -ESTALE;
 
 	r = detach_as_root(resolved, force);

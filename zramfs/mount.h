@@ -28,10 +28,13 @@ int mount_check(const char *path, char resolved[PATH_MAX], char *message, size_t
 int mount_attach(struct fuse_session *session, const char *resolved, char *message,
 		 size_t n_message);
 
-/* Which mount is at @resolved now; 0 if none can be told. To be kept after mounting. */
+/* Which mount is at @resolved now; 0 if none can be told. To be kept after mounting. Asks nobody: a
+ * worker that waits for an answer from its own mount when it is killed cannot die, and the next one
+ * waits for that. */
 dev_t mount_identity(const char *resolved);
 
-/* Is there a mount at @resolved that nobody serves any more? */
+/* Is there a mount at @resolved that nobody serves any more? Asked by a child that has nothing open,
+ * which waits for as long as somebody might answer. */
 bool mount_is_dead(const char *resolved);
 
 /* Take the mount away, if it is the one of @identity; 0: whatever is there, without asking it,

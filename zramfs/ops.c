@@ -10,6 +10,8 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+#include "change.h"
+#include "crash.h"
 #include "snapshot.h"
 #include "tree.h"
 #include "vfile.h"
@@ -61,10 +63,14 @@ int ops_getattr(struct fs *fs, struct op *op)
 
 /* changing attributes */
 
-static int disk_resize(struct fs *fs, struct zr_disk *disk, uint64_t size_bytes, unsigned int n_own)
+static int disk_resize(struct fs *fs, struct zr_disk *disk, struct op *op)
 {
+	const uint64_t size_bytes = (uint64_t)op->attr.st_size;
+	const unsigned int n_own = op->has_handle;
 	int r;
 
+	if (request_is_done(op))
+		return -op->record->error;
 	/* Not truncate: if the disk grows meanwhile, that would shrink it. */
 	if (size_bytes >= zr_disk_size(disk))
 		return zr_disk_extend(disk, size_bytes);
@@ -72,7 +78,7 @@ static int disk_resize(struct fs *fs, struct zr_disk *disk, uint64_t size_bytes,
 	r = handles_claim(&fs->handles, disk, n_own);
 	if (r < 0)
 		return r;
-	r = zr_disk_truncate(disk, thread_self.ctx, size_bytes);
+	r = change_truncate(fs, op, disk, size_bytes, n_own, 0);
 	handles_unclaim(&fs->handles, disk);
 	return r;
 }
@@ -115,14 +121,15 @@ static void disk_set_times(struct zr_disk *disk, const struct op *op)
 			  set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW) ? &mtime : NULL);
 }
 
-static int disk_setattr(struct fs *fs, struct zr_disk *disk, const struct op *op)
+/* What follows the size is done again if it must be: the same twice is the same. */
+static int disk_setattr(struct fs *fs, struct zr_disk *disk, struct op *op)
 {
 	const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |
 			  FUSE_SET_ATTR_MTIME_NOW;
 	int r = 0;
 
 	if (op->to_set & FUSE_SET_ATTR_SIZE)
-		r = disk_resize(fs, disk, (uint64_t)op->attr.st_size, op->has_handle);
+		r = disk_resize(fs, disk, op);
 	if (r == 0 && op->to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
 		r = disk_set_owner(disk, op);
 	if (r == 0 && op->to_set & times)
@@ -154,7 +161,7 @@ int ops_setattr(struct fs *fs, struct op *op)
 /* making, removing, renaming */
 
 /* A new disk of size 0 with the configured defaults, pinned. */
-static int disk_create(struct fs *fs, const struct op *op, struct zr_disk **diskp)
+static int disk_create(struct fs *fs, struct op *op, struct zr_disk **diskp)
 {
 	const struct fuse_ctx *caller = fuse_req_ctx(op->req);
 	struct zr_disk_spec spec;
@@ -174,31 +181,46 @@ static int disk_create(struct fs *fs, const struct op *op, struct zr_disk **disk
 	spec.attrs.uid = caller->uid;
 	spec.attrs.gid = caller->gid;
 
-	r = zr_store_add(fs->store, thread_self.ctx, &spec, diskp);
+	r = change_make(fs, op, &spec, diskp);
 	if (r == 0)
 		fs_directory_changed(fs);
 	return r;
 }
 
-int ops_mknod(struct fs *fs, struct op *op)
+/* Answer with the file of a disk that was made. */
+static int made_answer(struct fs *fs, struct op *op, uint64_t disk_id)
 {
 	struct fuse_entry_param entry;
-	struct zr_disk *disk = NULL;
 	int r;
 
+	r = entry_make(fs, node_of(disk_id, NODE_KIND_DISK), &entry);
+	if (r < 0)
+		return r;
+	fuse_reply_entry(op->req, &entry);
+	return REQUEST_ANSWERED;
+}
+
+int ops_mknod(struct fs *fs, struct op *op)
+{
+	struct zr_disk *disk = NULL;
+	uint64_t disk_id;
+	int r;
+
+	if (request_is_done(op))
+		return op->record->error ? -op->record->error
+					 : made_answer(fs, op, op->record->disk_id);
 	if (!S_ISREG(op->mode))
 		return -EPERM;
 	r = disk_create(fs, op, &disk);
 	if (r < 0)
 		return r;
 
-	r = entry_make(fs, node_of(disk->id, NODE_KIND_DISK), &entry);
+	disk_id = disk->id;
 	zr_disk_unpin(fs->store, disk);
-	if (r < 0)
-		return r;
-	fuse_reply_entry(op->req, &entry);
-	return REQUEST_ANSWERED;
+	return made_answer(fs, op, disk_id);
 }
+
+/* opening */
 
 /* What the kernel is told of an open file. Direct, so that sizes and errors are ours to say. */
 static void file_is_open(struct fuse_file_info *fi, uint64_t fh)
@@ -213,73 +235,160 @@ static bool open_truncates(const struct zr_disk *disk, const struct fuse_file_in
 	return fi->flags & O_TRUNC && zr_disk_size(disk) > 0;
 }
 
-/* Takes over the pin of @disk, whatever comes of it. */
-static int disk_open(struct fs *fs, struct zr_disk *disk, struct fuse_file_info *fi)
+/* The handle of @op: what a former generation opened for it, and did not live to say. */
+static bool handle_find(struct fs *fs, const struct op *op, uint64_t *fhp)
 {
-	const bool claimed = open_truncates(disk, fi);
-	int r = 0, truncated = 0;
-	uint64_t fh = 0;
+	return op->is_resent && handles_find(&fs->handles, op->unique, fhp);
+}
 
-	/* Truncation arrives inside OPEN, and no SETATTR follows. */
-	if (claimed)
-		r = handles_claim(&fs->handles, disk, 0);
-	if (r < 0) {
+/* A handle for @op. Takes over the pin of @disk, whatever comes of it. */
+static int handle_open(struct fs *fs, struct zr_disk *disk, const struct op *op,
+		       enum handles_claimed how, uint64_t *fhp)
+{
+	int r = 0;
+
+	if (handle_find(fs, op, fhp)) {
 		zr_disk_unpin(fs->store, disk);
-		return r;
+		return 0;
 	}
-
-	/* The handle first: data that was truncated for an open that then fails would be lost. */
-	r = handles_open_disk(&fs->handles, disk, claimed ? HANDLES_CLAIMED : HANDLES_WAIT, &fh);
-	if (r == 0 && claimed)
-		truncated = zr_disk_truncate(disk, thread_self.ctx, 0);
-	if (claimed)
-		handles_unclaim(&fs->handles, disk);
-	if (r < 0) {
-		zr_disk_unpin(fs->store, disk);
-		return r;
-	}
-
-	/* It may have gone while its claim was waited for: ESTALE makes the kernel look again. */
-	r = zr_disk_is_removed(disk) ? -ESTALE : truncated;
+	r = handles_open_disk(&fs->handles, disk, how, op->unique,
+			      (uint32_t)fuse_req_ctx(op->req)->uid, fhp);
 	if (r < 0)
-		handles_close(&fs->handles, fh);
-	else
-		file_is_open(fi, fh);
+		zr_disk_unpin(fs->store, disk);
 	return r;
 }
 
-int ops_create(struct fs *fs, struct op *op)
+/* Truncation arrives inside OPEN, and no SETATTR follows. The handle comes first: data that was
+ * truncated for an open that then fails would be lost. */
+static int open_truncating(struct fs *fs, struct zr_disk *disk, struct op *op, uint64_t *fhp)
 {
-	struct fuse_entry_param entry;
-	struct zr_disk *disk = NULL;
-	uint64_t node;
+	uint64_t fh = 0;
 	int r;
 
-	r = disk_create(fs, op, &disk);
-	if (r == -EEXIST && !(op->fi.flags & O_EXCL)) {
-		disk = zr_store_find(fs->store, op->name);
-		r = disk ? 0 : -ESTALE; /* it came and went: the kernel looks again */
+	r = handles_claim(&fs->handles, disk, handle_find(fs, op, &fh));
+	if (r < 0) {
+		handles_close(&fs->handles, fh);
+		zr_disk_unpin(fs->store, disk);
+		return r;
 	}
+
+	r = handle_open(fs, disk, op, HANDLES_CLAIMED, &fh);
+	if (r == 0)
+		r = change_truncate(fs, op, disk, 0, 1, fh);
+	handles_unclaim(&fs->handles, disk);
+	if (r < 0)
+		handles_close(&fs->handles, fh);
+	else
+		*fhp = fh;
+	return r;
+}
+
+/* Takes over the pin of @disk, whatever comes of it. */
+static int disk_open(struct fs *fs, struct zr_disk *disk, struct op *op)
+{
+	uint64_t fh = 0;
+	int r;
+
+	if (open_truncates(disk, &op->fi))
+		r = open_truncating(fs, disk, op, &fh);
+	else
+		r = handle_open(fs, disk, op, HANDLES_WAIT, &fh);
 	if (r < 0)
 		return r;
 
-	node = node_of(disk->id, NODE_KIND_DISK);
-	r = disk_open(fs, disk, &op->fi);
-	if (r < 0)
-		return r;
-	r = entry_make(fs, node, &entry);
-	if (r < 0 || fuse_reply_create(op->req, &entry, &op->fi) < 0)
-		handles_close(&fs->handles, op->fi.fh);
-	return r < 0 ? r : REQUEST_ANSWERED;
+	/* It may have gone while its claim was waited for: ESTALE makes the kernel look again. */
+	if (zr_disk_is_removed(disk)) {
+		handles_close(&fs->handles, fh);
+		return -ESTALE;
+	}
+	file_is_open(&op->fi, fh);
+	return 0;
 }
 
 /* Answer with an open file. */
 static int open_answer(struct fs *fs, struct op *op)
 {
+	ZR_CRASH("opened");
 	/* An open that was interrupted is never released. */
 	if (fuse_reply_open(op->req, &op->fi) < 0)
 		handles_close(&fs->handles, op->fi.fh);
 	return REQUEST_ANSWERED;
+}
+
+static int create_answer(struct fs *fs, struct op *op, uint64_t disk_id)
+{
+	struct fuse_entry_param entry;
+	int r;
+
+	ZR_CRASH("opened");
+	r = entry_make(fs, node_of(disk_id, NODE_KIND_DISK), &entry);
+	if (r < 0 || fuse_reply_create(op->req, &entry, &op->fi) < 0)
+		handles_close(&fs->handles, op->fi.fh);
+	return r < 0 ? r : REQUEST_ANSWERED;
+}
+
+/* What a former generation made or truncated, open. Nobody who claimed it can have begun yet, so no
+ * claim is waited for. */
+static int done_open(struct fs *fs, struct op *op)
+{
+	const struct record *record = op->record;
+	struct zr_disk *disk;
+	uint64_t fh = 0;
+	int r;
+
+	if (record->error) {
+		handles_close(&fs->handles, record->fh);
+		return -record->error;
+	}
+
+	disk = zr_store_get(fs->store, record->disk_id);
+	if (!disk)
+		return -ESTALE;
+	r = handle_open(fs, disk, op, HANDLES_CLAIMED, &fh);
+	if (r == 0)
+		file_is_open(&op->fi, fh);
+	return r;
+}
+
+/* The disk that is to be created: a new one, the one that was opened by a former generation, or the
+ * one that is there. Pinned. */
+static int create_disk(struct fs *fs, struct op *op, struct zr_disk **diskp)
+{
+	uint64_t fh;
+	int r;
+
+	if (handle_find(fs, op, &fh)) {
+		*diskp = zr_store_get(fs->store, node_disk_id(handles_get(&fs->handles, fh)->node));
+		if (!*diskp)
+			handles_close(&fs->handles, fh);
+		return *diskp ? 0 : -ESTALE;
+	}
+
+	r = disk_create(fs, op, diskp);
+	if (r == -EEXIST && !(op->fi.flags & O_EXCL)) {
+		*diskp = zr_store_find(fs->store, op->name);
+		r = *diskp ? 0 : -ESTALE; /* it came and went: the kernel looks again */
+	}
+	return r;
+}
+
+int ops_create(struct fs *fs, struct op *op)
+{
+	struct zr_disk *disk = NULL;
+	uint64_t disk_id;
+	int r;
+
+	if (request_is_done(op)) {
+		r = done_open(fs, op);
+		return r < 0 ? r : create_answer(fs, op, op->record->disk_id);
+	}
+
+	r = create_disk(fs, op, &disk);
+	if (r < 0)
+		return r;
+	disk_id = disk->id;
+	r = disk_open(fs, disk, op);
+	return r < 0 ? r : create_answer(fs, op, disk_id);
 }
 
 static int open_waiting(struct fs *fs, struct op *op)
@@ -287,7 +396,7 @@ static int open_waiting(struct fs *fs, struct op *op)
 	struct zr_disk *disk = zr_store_get(fs->store, node_disk_id(op->node));
 	int r;
 
-	r = disk ? disk_open(fs, disk, &op->fi) : -ESTALE;
+	r = disk ? disk_open(fs, disk, op) : -ESTALE;
 	return r < 0 ? r : open_answer(fs, op);
 }
 
@@ -300,10 +409,10 @@ static int open_at_once(struct fs *fs, struct op *op)
 
 	if (!disk)
 		return -ESTALE;
-	if (!open_truncates(disk, &op->fi))
-		r = handles_open_disk(&fs->handles, disk, HANDLES_AT_ONCE, &fh);
-	if (r < 0)
+	if (open_truncates(disk, &op->fi))
 		zr_disk_unpin(fs->store, disk);
+	else
+		r = handle_open(fs, disk, op, HANDLES_AT_ONCE, &fh);
 
 	if (r == -EAGAIN) {
 		request_defer(&fs->changes, op, open_waiting);
@@ -323,31 +432,38 @@ static int open_at_once(struct fs *fs, struct op *op)
 int ops_open(struct fs *fs, struct op *op)
 {
 	uint64_t fh = 0;
-	int r;
+	int r = 0;
 
+	if (request_is_done(op)) {
+		r = done_open(fs, op);
+		return r < 0 ? r : open_answer(fs, op);
+	}
 	if (node_is_disk(op->node))
 		return open_at_once(fs, op);
 
-	r = vfile_open(fs, op, &fh);
+	/* What it is to show is rendered when it is read. */
+	if (!handle_find(fs, op, &fh))
+		r = vfile_open(fs, op, &fh);
 	if (r < 0)
 		return r;
 	file_is_open(&op->fi, fh);
 	return open_answer(fs, op);
 }
 
-int ops_remove_disk(struct fs *fs, struct zr_disk *disk)
+int ops_release(struct fs *fs, struct op *op)
+{
+	handles_close(&fs->handles, op->fi.fh);
+	ZR_CRASH("released");
+	return 0;
+}
+
+/* removing, renaming */
+
+int ops_remove_disk(struct fs *fs, struct op *op, struct zr_disk *disk)
 {
 	int r;
 
-	/* A swap device must not vanish. */
-	r = handles_claim(&fs->handles, disk, 0);
-	if (r < 0)
-		return r;
-	if (zr_disk_is_removed(disk))
-		r = -ENOENT;
-	else
-		zr_store_remove(fs->store, disk);
-	handles_unclaim(&fs->handles, disk);
+	r = change_remove(fs, op, disk);
 	if (r == 0)
 		fs_directory_changed(fs);
 	return r;
@@ -359,6 +475,8 @@ int ops_unlink(struct fs *fs, struct op *op)
 	struct zr_disk *disk;
 	int r;
 
+	if (request_is_done(op))
+		return -op->record->error;
 	if (node == NODE_STATS) {
 		zr_store_reset_counters(fs->store);
 		return 0;
@@ -369,43 +487,19 @@ int ops_unlink(struct fs *fs, struct op *op)
 	disk = zr_store_get(fs->store, node_disk_id(node));
 	if (!disk)
 		return -ENOENT;
-	r = ops_remove_disk(fs, disk);
+	r = ops_remove_disk(fs, op, disk);
 	zr_disk_unpin(fs->store, disk);
 	return r;
 }
 
-/* @replaced may be NULL. */
-static int disk_rename(struct fs *fs, struct zr_disk *disk, struct zr_disk *replaced,
-		       const char *name, bool no_replace)
-{
-	int r;
-
-	if (replaced == disk)
-		return 0;
-	if (replaced && no_replace)
-		return -EEXIST;
-
-	r = replaced ? handles_claim(&fs->handles, replaced, 0) : 0;
-	if (r < 0)
-		return r;
-	r = zr_store_rename(fs->store, disk, name, replaced);
-	if (replaced)
-		handles_unclaim(&fs->handles, replaced);
-	if (r == 0)
-		fs_directory_changed(fs);
-	return r;
-}
-
-/* Somebody who takes a name between two tries this often means it. */
-#define RENAME_TRIES 16u
-
 int ops_rename(struct fs *fs, struct op *op)
 {
 	const uint64_t node = tree_find(fs->store, op->node, op->name);
-	struct zr_disk *disk, *replaced;
-	unsigned int n_tries = 0;
+	struct zr_disk *disk;
 	int r;
 
+	if (request_is_done(op))
+		return -op->record->error;
 	if (op->flags & ~(unsigned int)RENAME_NOREPLACE)
 		return -EINVAL;
 	if (op->node != NODE_ROOT || op->new_parent != NODE_ROOT ||
@@ -418,13 +512,10 @@ int ops_rename(struct fs *fs, struct op *op)
 	disk = zr_store_get(fs->store, node_disk_id(node));
 	if (!disk)
 		return -ENOENT;
-	/* Another may come to have the name while the one that had it is claimed. */
-	do {
-		replaced = zr_store_find(fs->store, op->new_name);
-		r = disk_rename(fs, disk, replaced, op->new_name, op->flags & RENAME_NOREPLACE);
-		zr_disk_unpin(fs->store, replaced);
-	} while (r == -EEXIST && !(op->flags & RENAME_NOREPLACE) && ++n_tries < RENAME_TRIES);
+	r = change_rename(fs, op, disk, op->new_name, op->flags & RENAME_NOREPLACE);
 	zr_disk_unpin(fs->store, disk);
+	if (r == 0)
+		fs_directory_changed(fs);
 	return r;
 }
 
@@ -432,7 +523,7 @@ int ops_rename(struct fs *fs, struct op *op)
 
 int ops_readdir(struct fs *fs, struct op *op)
 {
-	const size_t room = zr_min(op->n_bytes, THREAD_REPLY_BYTES);
+	const size_t room = zr_min(op->n_bytes, thread_self.n_reply);
 	char *at = (char *)thread_self.reply;
 	struct tree_entry entry;
 	int64_t offset = op->offset;

@@ -5,10 +5,11 @@
 /*
  * Ops: requests about names and nodes
  *
- * What ls, rm, mv, truncate and open ask for, served as jobs.
+ * What ls, rm, mv, truncate and open ask for, served as jobs. A request that the kernel sends again
+ * comes with its record, if a former generation left one, and finds its handle by its number.
  *
  * Ownership: the op is the job's.
- * Locking:   none here; what must not happen to a disk in use claims it first (handles.h).
+ * Locking:   none here; see change.h.
  * Errors:    0 or -errno for the caller to answer with, or REQUEST_ANSWERED.
  * Cost:      small.
  */
@@ -23,8 +24,9 @@ int ops_create(struct fs *fs, struct op *op);
 int ops_unlink(struct fs *fs, struct op *op);
 int ops_rename(struct fs *fs, struct op *op);
 int ops_open(struct fs *fs, struct op *op);
+int ops_release(struct fs *fs, struct op *op);
 int ops_readdir(struct fs *fs, struct op *op);
 int ops_statfs(struct fs *fs, struct op *op);
 
 /* Remove @disk, unless it is in use. Return: 0, -EBUSY, or -ENOENT if it went meanwhile. */
-int ops_remove_disk(struct fs *fs, struct zr_disk *disk);
+int ops_remove_disk(struct fs *fs, struct op *op, struct zr_disk *disk);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "start.h"
 
 /* It is set last: most of what else is set can be only before it. */
 #define KEY_DISKSIZE "disksize"
@@ -25,6 +26,7 @@
 
 /* One run, from the new configuration to what was done. */
 struct run {
+	struct fs *fs;
 	struct zr_store *store;
 	struct zr_ctx *ctx;
 	const struct config *config; /* the new one */
@@ -68,8 +70,11 @@ static void added_deinit(struct run *run, bool remove)
 	size_t i;
 
 	for (i = 0; i < run->n_added; ++i) {
-		if (remove)
+		if (remove) {
+			records_lock(&run->fs->records);
 			zr_store_remove(run->store, run->added[i]);
+			records_unlock(&run->fs->records);
+		}
 		zr_disk_unpin(run->store, run->added[i]);
 	}
 	free(run->added);
@@ -101,7 +106,9 @@ static int disks_add(struct run *run)
 		if (disk_exists(run->store, spec->attrs.name) ||
 		    config_find(run->before, spec->attrs.name))
 			continue;
+		records_lock(&run->fs->records);
 		r = zr_store_add(run->store, run->ctx, spec, &run->added[run->n_added]);
+		records_unlock(&run->fs->records);
 		if (r == 0)
 			++run->n_added;
 		else
@@ -161,7 +168,9 @@ static void attr_apply(struct run *run, const struct zr_attr *attr, struct zr_di
 					       .defaults = &run->config->defaults.attrs };
 	int r;
 
+	records_lock(&run->fs->records);
 	r = attr->apply(&target, text);
+	records_unlock(&run->fs->records);
 	if (r == 0)
 		naming_add(&run->done, 0, "%s of %s", attr->name, name);
 	else if (r != -ESTALE)
@@ -217,7 +226,9 @@ static void disk_change(struct run *run, const struct config_disk *wanted)
 
 static void daemon_row_apply(struct run *run, const struct zr_attr *attr, const char *text)
 {
-	const struct zr_attr_target target = { .store = run->store, .ctx = run->ctx };
+	const struct zr_attr_target target = { .store = run->store,
+					       .ctx = run->ctx,
+					       .daemon = run->fs->daemon };
 	char before[VALUE_MAX];
 	int r;
 
@@ -226,7 +237,9 @@ static void daemon_row_apply(struct run *run, const struct zr_attr *attr, const 
 	if (strcmp(text, before) == 0)
 		return;
 
+	records_lock(&run->fs->records);
 	r = attr->apply(&target, text);
+	records_unlock(&run->fs->records);
 	if (r == 0)
 		naming_add(&run->done, 0, "%s of all disks", attr->name);
 	else
@@ -313,23 +326,48 @@ static void say_done(struct run *run)
 
 /* the whole */
 
-/* The daemon's standard input is empty, and would be a good configuration, of nothing. */
-static bool is_device(const char *path)
+/* The daemon's standard input is empty, and would be a good configuration, of nothing; a pipe would
+ * be waited for. */
+static bool is_no_file(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && S_ISCHR(st.st_mode);
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
-static struct config *config_again(const struct reload *reload)
+/* What is wrong with it is said best by loading it from where it is. */
+static bool is_sound(const struct reload *reload)
 {
 	const struct zr_disk_spec *before = &reload->config->defaults;
+	ZR_CLEANUP(config_freep) struct config *config = NULL;
 	char message[CONFIG_MESSAGE_MAX];
-	struct config *config = NULL;
 
 	if (config_load(&config, reload->path, before->ram_bytes, before->attrs.uid,
-			before->attrs.gid, message, sizeof(message)) < 0)
-		log_line("%s", message);
+			before->attrs.gid, message, sizeof(message)) == 0)
+		return true;
+	log_line("%s", message);
+	return false;
+}
+
+/* From a copy, in *fdp: what the next generation is given is what was read. */
+static struct config *config_again(const struct reload *reload, int *fdp)
+{
+	const struct options options = { .config_path = reload->path };
+	struct config *config;
+	int fd;
+
+	if (!is_sound(reload))
+		return NULL;
+	fd = start_copy(reload->path);
+	if (fd < 0) {
+		log_line("%s: cannot keep a copy of it: %s", reload->path, strerror(-fd));
+		return NULL;
+	}
+	config = start_config_again(&options, fd);
+	if (config)
+		*fdp = fd;
+	else
+		close(fd);
 	return config;
 }
 
@@ -349,25 +387,25 @@ static void config_take(struct reload *reload, struct run *run, struct fs *fs)
 	say_done(run);
 }
 
-void reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
+int reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
 {
 	ZR_CLEANUP(config_freep) struct config *config = NULL;
 	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
-	struct run run = { .store = store, .before = reload->config };
-	int r;
+	struct run run = { .fs = fs, .store = store, .before = reload->config };
+	int fd = -1, r;
 
 	if (!reload->path) {
 		log_line("no configuration was named with -c: nothing to read again");
-		return;
+		return -1;
 	}
-	if (is_device(reload->path)) {
+	if (is_no_file(reload->path)) {
 		log_line("%s is no file: nothing to read again", reload->path);
-		return;
+		return -1;
 	}
-	config = config_again(reload);
+	config = config_again(reload, &fd);
 	if (!config) {
 		log_line("configuration not read again: nothing changed");
-		return;
+		return -1;
 	}
 
 	r = zr_ctx_new(&ctx);
@@ -377,11 +415,13 @@ void reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
 		r = disks_add(&run);
 	if (r < 0) {
 		log_line("configuration not read again: %s; nothing changed", strerror(-r));
-		return;
+		close(fd);
+		return -1;
 	}
 
 	config_take(reload, &run, fs);
 	added_deinit(&run, false);
 	config_free(reload->config);
 	reload->config = ZR_STEAL(config);
+	return fd;
 }

@@ -9,7 +9,9 @@
  * so is a section that is gone; its disk stays. A file with an error changes nothing.
  *
  * Ownership: has the configuration that was read last, and its path.
- * Locking:   the main thread's. Disks and store lock for themselves.
+ * Locking:   the main thread's. Disks and store lock for themselves; each change has the records'
+ *            lock (records.h), and no record: a run that a death cuts short has done a part, and
+ *            the next one the rest.
  * Errors:    said in one line each, by log_line().
  * Cost:      that of loading, and a look at every key of every disk.
  */
@@ -28,5 +30,6 @@ struct reload {
 int reload_init(struct reload *reload, const char *path, struct config *config);
 void reload_deinit(struct reload *reload);
 
-/* Read it again, and do what it says. */
-void reload_run(struct reload *reload, struct zr_store *store, struct fs *fs);
+/* Read it again, and do what it says. Return: a descriptor of the text that was read, the caller's;
+ * -1 if it was not taken over. */
+int reload_run(struct reload *reload, struct zr_store *store, struct fs *fs);

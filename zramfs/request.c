@@ -15,18 +15,47 @@ struct request {
 	char text[];
 };
 
+struct op request_op(fuse_req_t req, uint64_t node)
+{
+	const struct op op = {
+		.req = req,
+		.unique = thread_self.unique,
+		.opcode = thread_self.seat ? atomic_load(&thread_self.seat->opcode) : 0,
+		.is_resent = thread_self.is_resent,
+		.record = thread_self.record,
+		.node = node,
+	};
+
+	thread_self.record = NULL;
+	return op;
+}
+
+bool request_is_done(const struct op *op)
+{
+	return op->record && atomic_load(&op->record->state) == RECORD_ANSWERED;
+}
+
+static void op_serve(struct fs *fs, struct op *op, request_serve serve)
+{
+	int r;
+
+	r = serve(fs, op);
+	if (r <= 0)
+		fuse_reply_err(op->req, -r);
+	records_end(&fs->records, op->record);
+}
+
 static void request_run(struct job *job)
 {
 	struct request *request = (struct request *)job;
 	struct fs *fs = fuse_req_userdata(request->op.req);
-	int r;
 
 	if (request->is_long)
 		fuse_req_interrupt_func(request->op.req, NULL, NULL);
 
-	r = request->serve(fs, &request->op);
-	if (r <= 0)
-		fuse_reply_err(request->op.req, -r);
+	thread_take_seat(request->op.unique, request->op.node, request->op.opcode);
+	op_serve(fs, &request->op, request->serve);
+	thread_leave_seat();
 }
 
 /* Called by libfuse, which keeps @req until this returns, though it is answered here. */
@@ -57,20 +86,50 @@ static struct request *request_new(struct jobs *jobs, const struct op *op, reque
 	return request;
 }
 
+/* In the thread that read it. */
+static void serve_at_once(const struct op *op, request_serve serve)
+{
+	struct op own = *op;
+
+	op_serve(fuse_req_userdata(op->req), &own, serve);
+}
+
 void request_defer(struct jobs *jobs, const struct op *op, request_serve serve)
 {
-	struct request *request = request_new(jobs, op, serve);
+	struct request *request;
 
+	if (op->record) {
+		serve_at_once(op, serve);
+		return;
+	}
+
+	request = request_new(jobs, op, serve);
 	if (request)
 		jobs_post(jobs, &request->job);
 	else
 		fuse_reply_err(op->req, ENOMEM);
 }
 
-void request_defer_long(struct jobs *jobs, const struct op *op, request_serve serve)
+void request_defer_sure(struct jobs *jobs, const struct op *op, request_serve serve)
 {
 	struct request *request = request_new(jobs, op, serve);
 
+	if (request)
+		jobs_post(jobs, &request->job);
+	else
+		serve_at_once(op, serve);
+}
+
+void request_defer_long(struct jobs *jobs, const struct op *op, request_serve serve)
+{
+	struct request *request;
+
+	if (op->record) {
+		serve_at_once(op, serve);
+		return;
+	}
+
+	request = request_new(jobs, op, serve);
 	if (!request) {
 		fuse_reply_err(op->req, ENOMEM);
 		return;

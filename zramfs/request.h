@@ -13,7 +13,10 @@
  *   queued          whoever takes the job out of the queue answers: a thread, or the interruption
  *   running         the thread takes its function back first, which waits for one that is called
  *
- * Ownership: the copy is the job's, with its text.
+ * A request of which a former generation left a record is no job: the thread that read it serves it,
+ * since all changes wait for that (records.h).
+ *
+ * Ownership: the copy is the job's, with its text, and the record that it has or comes to have.
  * Locking:   libfuse holds the request's own lock while it calls about an interruption; the queue's
  *            is taken below it.
  * Errors:    each request is answered once; -ENOMEM, -EINTR.
@@ -27,7 +30,11 @@
 /* One request, with its arguments copied. */
 struct op {
 	fuse_req_t req;
-	uint64_t node; /* or the parent, where there is a name */
+	uint64_t unique; /* number of the request, without SHELF_RESENT */
+	uint32_t opcode;
+	bool is_resent;
+	struct record *record; /* that was begun for it, or found; NULL: none */
+	uint64_t node;         /* or the parent, where there is a name */
 	char name[REQUEST_NAME_BYTES];
 	uint64_t new_parent;
 	char new_name[REQUEST_NAME_BYTES];
@@ -48,8 +55,17 @@ struct op {
 
 typedef int (*request_serve)(struct fs *fs, struct op *op);
 
+/* The op of the request that the calling thread has read. Its record is the op's from now on. */
+struct op request_op(fuse_req_t req, uint64_t node);
+
+/* Has a former generation done it, and is only the answer left? */
+bool request_is_done(const struct op *op);
+
 /* Have @serve called by a thread of @jobs with a copy of @op. */
 void request_defer(struct jobs *jobs, const struct op *op, request_serve serve);
+
+/* The same for what must not be refused: without memory for the copy it is served at once. */
+void request_defer_sure(struct jobs *jobs, const struct op *op, request_serve serve);
 
 /* The same for what may be interrupted. */
 void request_defer_long(struct jobs *jobs, const struct op *op, request_serve serve);

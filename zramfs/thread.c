@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+
+#include "shelf.h"
 
 /* The engine's deepest frame is a few KiB; stdio and libfuse want some more. */
 #define STACK_BYTES (256u << 10)
@@ -19,31 +21,23 @@ struct start {
 	void *context;
 };
 
-static void thread_deinit(struct thread *thread)
+static void room_free(struct thread_room *room)
 {
-	thread->ctx = zr_ctx_free(thread->ctx);
-	if (thread->reply)
-		munmap(thread->reply, THREAD_REPLY_BYTES);
-	thread->reply = NULL;
+	buffer_free(&room->reply);
+	buffer_free(&room->stack);
 }
 
-static int thread_init(struct thread *thread)
+static int room_make(struct thread_room *room, size_t n_reply)
 {
-	void *reply;
 	int r;
 
-	r = zr_ctx_new(&thread->ctx);
+	*room = (struct thread_room){ 0 };
+	r = buffer_make(&room->reply, n_reply);
+	if (r == 0)
+		r = buffer_make(&room->stack, STACK_BYTES);
 	if (r < 0)
-		return r;
-
-	reply = mmap(NULL, THREAD_REPLY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		     -1, 0);
-	if (reply == MAP_FAILED) {
-		thread_deinit(thread);
-		return -ENOMEM;
-	}
-	thread->reply = reply;
-	return 0;
+		room_free(room);
+	return r;
 }
 
 static void *thread_main(void *argument)
@@ -54,11 +48,11 @@ static void *thread_main(void *argument)
 	thread_self = start.thread;
 	pthread_setname_np(pthread_self(), start.name);
 	start.main_(start.context);
-	thread_deinit(&thread_self);
+	thread_self.ctx = zr_ctx_free(thread_self.ctx);
 	return NULL;
 }
 
-static int thread_create(pthread_t *threadp, struct start *start)
+static int thread_create(pthread_t *threadp, struct thread_room *room, struct start *start)
 {
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
 	sigset_t all, before;
@@ -69,20 +63,22 @@ static int thread_create(pthread_t *threadp, struct start *start)
 	r = pthread_attr_init(&attr);
 	if (r)
 		return -r;
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	r = pthread_attr_setstack(&attr, room->stack.bytes, room->stack.n_bytes);
 
 	/* Faults stay: blocked, they would kill without a word from a sanitizer. */
 	sigfillset(&all);
 	for (i = 0; i < ZR_ARRAY_SIZE(faults); ++i)
 		sigdelset(&all, faults[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(threadp, &attr, thread_main, start);
+	if (r == 0)
+		r = pthread_create(threadp, &attr, thread_main, start);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	return -r;
 }
 
-int thread_start(pthread_t *threadp, const char *name, void (*main_)(void *context), void *context)
+int thread_start(pthread_t *threadp, struct thread_room *room, const char *name, size_t n_reply,
+		 void (*main_)(void *context), void *context)
 {
 	struct start *start;
 	int r;
@@ -94,12 +90,47 @@ int thread_start(pthread_t *threadp, const char *name, void (*main_)(void *conte
 	start->main_ = main_;
 	start->context = context;
 
-	r = thread_init(&start->thread);
+	r = room_make(room, n_reply);
 	if (r == 0)
-		r = thread_create(threadp, start);
+		r = zr_ctx_new(&start->thread.ctx);
+	if (r == 0) {
+		start->thread.reply = room->reply.bytes;
+		start->thread.n_reply = n_reply;
+		r = thread_create(threadp, room, start);
+	}
 	if (r < 0) {
-		thread_deinit(&start->thread);
+		zr_ctx_free(start->thread.ctx);
+		room_free(room);
 		free(start);
 	}
 	return r;
+}
+
+void thread_join(pthread_t thread, struct thread_room *room)
+{
+	pthread_join(thread, NULL);
+	room_free(room);
+}
+
+void thread_take_seat(uint64_t unique, uint64_t node, uint32_t opcode)
+{
+	struct seat *seat = thread_self.seat;
+
+	if (!seat)
+		return;
+	atomic_store_explicit(&seat->node, node, memory_order_relaxed);
+	atomic_store_explicit(&seat->opcode, opcode, memory_order_relaxed);
+	atomic_store_explicit(&seat->is_long, thread_self.takes_long, memory_order_relaxed);
+	/* Whoever sees the number, the keeper or the next worker, sees what it is about. */
+	atomic_store_explicit(&seat->unique, unique, memory_order_release);
+}
+
+void thread_leave_seat(void)
+{
+	struct seat *seat = thread_self.seat;
+
+	if (!seat)
+		return;
+	atomic_fetch_add_explicit(&seat->n_done, 1, memory_order_relaxed);
+	atomic_store_explicit(&seat->unique, 0, memory_order_release);
 }

@@ -5,28 +5,56 @@
 /*
  * Thread: what every thread of the worker has to itself
  *
- * A context of the engine and room for one reply, made before the thread serves its first request.
+ * A context of the engine, room for one reply and a stack, made before the thread serves its first
+ * request.
  *
- * Ownership: a thread's own; freed when it ends.
+ * Ownership: room is kept by who starts the thread, until it was joined: a stack cannot go before.
  * Locking:   none.
  * Errors:    -ENOMEM, -EAGAIN.
- * Cost:      1 MiB for replies, about 1 MiB of which little is touched for codecs.
+ * Cost:      its reply, 256 KiB of stack, about 1 MiB of which little is touched for codecs.
  */
 
 #include <pthread.h>
 
+#include "buffers.h"
 #include "pages.h"
 
-#define THREAD_REPLY_BYTES (1u << 20)
+/* Of who serves disks: the largest read. All other replies are short, or may be. */
+#define THREAD_REPLY_BYTES     (1u << 20)
+#define THREAD_JOB_REPLY_BYTES (64u << 10)
+
+struct record;
+struct seat;
+
+/* Populated when the thread starts. Whoever started it locks it, when its turn comes. */
+struct thread_room {
+	struct buffer reply, stack;
+};
 
 struct thread {
 	struct zr_ctx *ctx;
-	uint8_t *reply; /* THREAD_REPLY_BYTES */
+	uint8_t *reply;
+	size_t n_reply;    /* THREAD_REPLY_BYTES or THREAD_JOB_REPLY_BYTES */
+	struct seat *seat; /* NULL: none */
+	bool takes_long;   /* what it does may take as long as it takes */
+	/* of the request that was read last, where the thread reads requests */
+	uint64_t unique; /* without SHELF_RESENT */
+	bool is_resent;
+	struct record
+		*record; /* of a former generation, whose answer it gets; taken by who serves it */
 };
 
 /* Of the calling thread, which thread_start() made. */
 extern _Thread_local struct thread thread_self;
 
-/* Start a thread that runs @main_. @name: what ps -L shows, 15 bytes at most. Signals are blocked
- * in it: the main thread takes them. */
-int thread_start(pthread_t *threadp, const char *name, void (*main_)(void *context), void *context);
+/* Start a thread that runs @main_. @name: what ps -L shows, 15 bytes at most. @n_reply: room for a
+ * reply. Signals are blocked in it: the main thread takes them. */
+int thread_start(pthread_t *threadp, struct thread_room *room, const char *name, size_t n_reply,
+		 void (*main_)(void *context), void *context);
+
+/* Wait for its end, and free its room. */
+void thread_join(pthread_t thread, struct thread_room *room);
+
+/* The calling thread has a request in hand, and anybody may know; it was answered, or handed on. */
+void thread_take_seat(uint64_t unique, uint64_t node, uint32_t opcode);
+void thread_leave_seat(void);

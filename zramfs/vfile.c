@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "attr.h"
+#include "change.h"
 #include "hot.h"
 #include "snapshot.h"
 #include "stats.h"
@@ -36,7 +36,8 @@ static int subject_init(struct subject *subject, struct fs *fs, struct op *op)
 						   .ctx = thread_self.ctx,
 						   .defaults = &subject->defaults.attrs,
 						   .n_threads = fs->n_threads,
-						   .stop = request_stop(op) };
+						   .stop = request_stop(op),
+						   .daemon = fs->daemon };
 	return 0;
 }
 
@@ -106,13 +107,17 @@ static int attr_render(struct fs *fs, struct op *op, struct handle *wanted)
 	return 0;
 }
 
-_Static_assert(ZR_ATTR_TEXT_MAX <= THREAD_REPLY_BYTES, "what is shown fits a reply");
+_Static_assert(ZR_ATTR_TEXT_MAX <= THREAD_JOB_REPLY_BYTES, "what is shown fits a reply");
 
 static int render(struct fs *fs, struct op *op, struct handle *wanted)
 {
-	const struct zr_stats_context context = { .version = ZRAMFS_VERSION,
-						  .n_open = count_open,
-						  .context = fs };
+	const struct zr_stats_context context = {
+		.version = ZRAMFS_VERSION,
+		.generation = atomic_load(&fs->shelf->generation),
+		.poisoned_requests = atomic_load(&fs->shelf->poisoned_requests),
+		.n_open = count_open,
+		.context = fs,
+	};
 
 	switch (op->node) {
 	case NODE_STATS:
@@ -126,21 +131,30 @@ static int render(struct fs *fs, struct op *op, struct handle *wanted)
 	}
 }
 
+static bool is_trusted(const struct fs *fs, uint32_t uid)
+{
+	return uid == 0 || uid == fs->uid;
+}
+
+static void rendered_free(struct handle *rendered)
+{
+	free(rendered->text);
+	stream_free(rendered->stream);
+}
+
 int vfile_open(struct fs *fs, struct op *op, uint64_t *fhp)
 {
 	const uint32_t uid = (uint32_t)fuse_req_ctx(op->req)->uid;
-	struct handle wanted = { .node = op->node };
+	struct handle wanted = { .node = op->node, .opened_by = op->unique, .uid = uid };
 	int r;
 
 	r = permit(op->node, op->fi.flags);
 	if (r == 0 && (op->fi.flags & O_ACCMODE) != O_WRONLY)
 		r = render(fs, op, &wanted);
 	if (r == 0)
-		r = handles_open_virtual(&fs->handles, &wanted, uid == 0 || uid == fs->uid, fhp);
-	if (r < 0) {
-		free(wanted.text);
-		stream_free(wanted.stream);
-	}
+		r = handles_open_virtual(&fs->handles, &wanted, is_trusted(fs, uid), fhp);
+	if (r < 0)
+		rendered_free(&wanted);
 	return r;
 }
 
@@ -148,7 +162,7 @@ int vfile_open(struct fs *fs, struct op *op, uint64_t *fhp)
 
 static int stream_serve(struct fs *fs, struct op *op)
 {
-	const size_t n_bytes = zr_min(op->n_bytes, THREAD_REPLY_BYTES - STREAM_ROOM);
+	const size_t n_bytes = zr_min(op->n_bytes, thread_self.n_reply - STREAM_ROOM);
 	struct stream *stream = handles_get(&fs->handles, op->fi.fh)->stream;
 	struct subject subject;
 	ssize_t r;
@@ -165,28 +179,76 @@ static int stream_serve(struct fs *fs, struct op *op)
 	return REQUEST_ANSWERED;
 }
 
+/* From what was rendered. */
+static void text_answer(const struct op *op, const struct handle *handle)
+{
+	const uint64_t offset = (uint64_t)op->offset;
+	size_t n_bytes;
+
+	if (op->offset < 0 || offset >= handle->n_text) {
+		fuse_reply_buf(op->req, NULL, 0);
+		return;
+	}
+
+	/* Once it is answered the client may close the handle, and its text is gone. */
+	n_bytes = zr_min(zr_min(op->n_bytes, thread_self.n_reply), handle->n_text - offset);
+	memcpy(thread_self.reply, handle->text + offset, n_bytes);
+	fuse_reply_buf(op->req, (const char *)thread_self.reply, n_bytes);
+}
+
+/* Text of a former generation is gone: another, as if the file was opened now. */
+static int lost_serve(struct fs *fs, struct op *op)
+{
+	const struct handle *handle = handles_get(&fs->handles, op->fi.fh);
+	struct handle rendered = { 0 };
+	int r;
+
+	r = render(fs, op, &rendered);
+	if (r == 0)
+		r = handles_restore(&fs->handles, op->fi.fh, &rendered,
+				    is_trusted(fs, handle->uid));
+	if (r < 0) {
+		rendered_free(&rendered);
+		return r;
+	}
+	if (handle->stream)
+		return stream_serve(fs, op);
+	text_answer(op, handle);
+	return REQUEST_ANSWERED;
+}
+
+static void lost_read(struct fs *fs, const struct op *op, const struct handle *handle)
+{
+	/* Who has read it all asks whether there is more. */
+	if ((uint64_t)op->offset >= handle->n_text && handle->n_text != HANDLES_TEXT_UNKNOWN &&
+	    op->offset > 0)
+		fuse_reply_buf(op->req, NULL, 0);
+	else if (op->offset != 0)
+		fuse_reply_err(op->req, ESTALE);
+	else if (is_long(op->node))
+		request_defer_long(&fs->work, op, lost_serve);
+	else
+		request_defer(&fs->names, op, lost_serve);
+}
+
 void vfile_read(fuse_req_t req, uint64_t node, size_t n_bytes, off_t offset,
 		const struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	const struct handle *handle = handles_get(&fs->handles, fi->fh);
-	struct op op = {
-		.req = req, .node = node, .fi = *fi, .n_bytes = n_bytes, .offset = offset
-	};
+	struct op op = request_op(req, node);
 
-	if (handle->stream) {
+	op.fi = *fi;
+	op.n_bytes = n_bytes;
+	op.offset = offset;
+	if (!handle)
+		fuse_reply_err(req, ESTALE);
+	else if (handle->is_lost)
+		lost_read(fs, &op, handle);
+	else if (handle->stream)
 		request_defer_long(&fs->changes, &op, stream_serve);
-		return;
-	}
-	if (offset < 0 || (uint64_t)offset >= handle->n_text) {
-		fuse_reply_buf(req, NULL, 0);
-		return;
-	}
-
-	/* Once it is answered the client may close the handle, and its text is gone. */
-	n_bytes = zr_min(zr_min(n_bytes, THREAD_REPLY_BYTES), handle->n_text - (size_t)offset);
-	memcpy(thread_self.reply, handle->text + offset, n_bytes);
-	fuse_reply_buf(req, (const char *)thread_self.reply, n_bytes);
+	else
+		text_answer(&op, handle);
 }
 
 /* control writes */
@@ -195,8 +257,6 @@ static int attr_apply(struct fs *fs, struct op *op)
 {
 	const struct zr_attr *attr = tree_attr(op->node);
 	struct subject subject;
-	struct zr_disk *disk;
-	bool is_claimed;
 	int r = 0;
 
 	if (!attr || !attr->apply)
@@ -204,17 +264,10 @@ static int attr_apply(struct fs *fs, struct op *op)
 	if (subject_init(&subject, fs, op) < 0)
 		return -ENODEV;
 
-	disk = subject.target.disk;
-	is_claimed = disk && attr->when == ZR_WHEN_UNUSED;
 	if (attr->check)
 		r = attr->check(op->text);
-	if (r == 0 && is_claimed)
-		r = handles_claim(&fs->handles, disk, 0);
-	if (r == 0) {
-		r = attr->apply(&subject.target, op->text);
-		if (is_claimed)
-			handles_unclaim(&fs->handles, disk);
-	}
+	if (r == 0)
+		r = change_attr(fs, op, attr, &subject.target);
 	subject_deinit(&subject);
 	return r;
 }
@@ -227,25 +280,27 @@ static int stats_apply(struct fs *fs, const char *text)
 	return 0;
 }
 
-static int write_serve(struct fs *fs, struct op *op)
+static int write_apply(struct fs *fs, struct op *op)
 {
 	const struct fuse_ctx *caller = fuse_req_ctx(op->req);
-	int r;
 
 	switch (op->node) {
 	case NODE_STATS:
-		r = stats_apply(fs, op->text);
-		break;
+		return stats_apply(fs, op->text);
 	case NODE_HOT_ADD:
-		r = hot_add(fs, op->text, caller->uid, caller->gid);
-		break;
+		return hot_add(fs, op, caller->uid, caller->gid);
 	case NODE_HOT_REMOVE:
-		r = hot_remove(fs, op->text);
-		break;
+		return hot_remove(fs, op);
 	default:
-		r = attr_apply(fs, op);
-		break;
+		return attr_apply(fs, op);
 	}
+}
+
+static int write_serve(struct fs *fs, struct op *op)
+{
+	int r;
+
+	r = request_is_done(op) ? -op->record->error : write_apply(fs, op);
 	if (r < 0)
 		return r;
 	fuse_reply_write(op->req, op->n_bytes);
@@ -256,7 +311,7 @@ void vfile_write(fuse_req_t req, uint64_t node, const char *bytes, size_t n_byte
 		 const struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct op op = { .req = req, .node = node, .n_bytes = n_bytes };
+	struct op op = request_op(req, node);
 	char text[ZR_ATTR_VALUE_MAX + 1];
 	size_t n_text = n_bytes;
 
@@ -271,6 +326,7 @@ void vfile_write(fuse_req_t req, uint64_t node, const char *bytes, size_t n_byte
 
 	memcpy(text, bytes, n_text);
 	text[n_text] = 0;
+	op.n_bytes = n_bytes;
 	op.text = text;
 	request_defer_long(is_long(node) ? &fs->work : &fs->changes, &op, write_serve);
 }

@@ -6,14 +6,17 @@
  * Vfile: the text of virtual files
  *
  * Text is rendered whole when a file is opened, so that what is read in pieces is one moment's;
- * only what is too long for that is made while it is read (stream.h). A control write is one
+ * only what is too long for that is made while it is read (stream.h). Text dies with its worker: it
+ * is rendered again for who reads from the beginning, and ends where it ended; in between there is
+ * nothing to go on with. A control write is one
  * write(2) at offset 0 whose errno is the answer; a trailing newline is ignored; it is done as a
  * job, and what may take long can be interrupted. Of two writes to one file the second waits in the
  * kernel, which locks the inode, and there nothing interrupts it; as with sysfs.
  *
  * Ownership: the text is its handle's.
  * Locking:   none here.
- * Errors:    the kernel's for the attribute, -EINVAL for a write in pieces.
+ * Errors:    the kernel's for the attribute, -EINVAL for a write in pieces; -ESTALE for going on
+ *            with text that is gone.
  * Cost:      rendering allocates.
  */
 

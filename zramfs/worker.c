@@ -3,172 +3,218 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/sysinfo.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "channel.h"
+#include "crash.h"
+#include "crashes.h"
 #include "fs.h"
+#include "heap.h"
 #include "log.h"
 #include "mount.h"
 #include "reload.h"
+#include "safety.h"
+#include "launch.h"
+#include "wire.h"
 
 /* A second signal within this time ends the mount though a disk is in use. */
 #define FORCE_WINDOW_S 5
 
-/* How long requests may take to end once the mount is gone. */
+/* How long requests may take to end once the mount is gone, or a successor is there. */
 #define DRAIN_MS 2000
-
-/* Spans own their offsets whole, but one of each class has memory in part; and what discards leave
- * of spans of whole pages may be little. */
-#define OFFSETS_PER_MEMORY 4
-#define OFFSETS_MORE       (UINT64_C(1) << 30)
 
 _Static_assert(ZR_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can be started");
 
-struct worker {
-	const struct worker_options *options;
-	char resolved[PATH_MAX];
-	dev_t identity; /* of our mount */
-	struct detach detach;
-	struct zr_store *store;
-	struct fuse_session *session;
-	struct fs fs;
-	struct channel channel;
-	struct reload reload;
-	int signals;     /* signalfd */
-	time_t asked_at; /* when a signal was refused last; 0: never */
+/* Somebody waits for an upgrade to go one way or the other. */
+struct wish {
+	pthread_mutex_t lock;
+	pthread_cond_t told;
+	/* protected by lock */
+	bool is_waiting;
+	bool is_told;
+	int error;
+	struct seat *seat;        /* of the thread that waits */
+	char said[WIRE_TEXT_MAX]; /* how the last one ended */
 };
 
-/* disks */
+struct worker {
+	const struct options *options;          /* with absolute paths */
+	int fuse_fd, store_fd, config_fd, wire; /* wire: -1 without a keeper */
+	int64_t renewed_ns;                     /* when a keeper was started last */
+	bool is_unkept;                         /* no keeper has said anything since one died */
+	uint64_t generation;
+	unsigned int n_poison; /* requests that were found to be, when it took over */
+	struct config *config;
+	struct zr_store *store;
+	struct shelf *shelf;
+	struct fuse_session *session;
+	struct fs fs;
+	struct channel *channel;
+	struct reload reload;
+	struct zr_attr_daemon daemon;
+	struct wish wish;
+	int signals;     /* signalfd, without a keeper; else -1 */
+	time_t asked_at; /* when an end was refused last; 0: never */
+};
 
-static uint64_t offsets_wanted(void)
+/* What cannot go on is told to the keeper, who knows whether it matters. */
+__attribute__((format(printf, 3, 4))) static int refuse(struct worker *worker, int error,
+							const char *format, ...)
 {
-	struct sysinfo info;
+	struct wire_message message = { .kind = WIRE_REFUSED, .error = -error };
+	va_list args;
 
-	if (sysinfo(&info) < 0)
-		return 0;
-	return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit * OFFSETS_PER_MEMORY +
-	       OFFSETS_MORE;
+	va_start(args, format);
+	vsnprintf(message.text, sizeof(message.text), format, args);
+	va_end(args);
+	if (worker->wire < 0)
+		log_line("%s", message.text);
+	else
+		(void)wire_send(worker->wire, &message, -1);
+	return error;
 }
 
-static int disk_add(struct zr_store *store, struct zr_ctx *ctx, const struct zr_disk_spec *spec)
+/* upgrades */
+
+static int wish_wait_locked(struct wish *wish, struct zr_stop stop)
 {
-	struct zr_disk *disk = NULL;
+	struct timespec until;
+
+	while (!wish->is_told) {
+		if (zr_stop_is_wanted(&stop))
+			return -EINTR;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += 1;
+		(void)pthread_cond_timedwait(&wish->told, &wish->lock, &until);
+	}
+	return -wish->error;
+}
+
+static void wish_tell(struct worker *worker, int error, const char *text)
+{
+	struct wish *wish = &worker->wish;
+
+	pthread_mutex_lock(&wish->lock);
+	wish->is_told = true;
+	wish->error = error;
+	if (text)
+		snprintf(wish->said, sizeof(wish->said), "%s", text);
+	pthread_cond_broadcast(&wish->told);
+	pthread_mutex_unlock(&wish->lock);
+}
+
+/* Ask the keeper, and wait for what becomes of it. */
+static int wish_ask(struct worker *worker, const char *path, int fd, struct zr_stop stop)
+{
+	struct wire_message message = { .kind = WIRE_UPGRADE };
+	struct wish *wish = &worker->wish;
 	int r;
 
-	r = zr_store_add(store, ctx, spec, &disk);
-	if (r < 0)
-		log_line("disk %s: cannot make it: %s", spec->attrs.name, strerror(-r));
-	zr_disk_unpin(store, disk);
+	snprintf(message.text, sizeof(message.text), "%s", path);
+	pthread_mutex_lock(&wish->lock);
+	r = wish->is_waiting ? -EBUSY : wire_send(worker->wire, &message, fd);
+	if (r == 0) {
+		wish->is_waiting = true;
+		wish->is_told = false;
+		wish->seat = thread_self.seat;
+		r = wish_wait_locked(wish, stop);
+		wish->is_waiting = false;
+	}
+	pthread_mutex_unlock(&wish->lock);
 	return r;
 }
 
-static int store_make(struct worker *worker, const struct config *config)
+static int upgrade_run(void *context, const char *path, struct zr_stop stop)
 {
-	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
-	size_t i;
-	int r;
+	struct worker *worker = context;
+	char said[WIRE_TEXT_MAX];
+	int fd = -1, r = 0;
 
-	r = zr_ctx_new(&ctx);
-	if (r == 0)
-		r = zr_store_new(&worker->store, offsets_wanted());
+	if (worker->wire < 0)
+		r = -EOPNOTSUPP;
+	if (r == 0 && path[0])
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (r == 0 && path[0] && fd < 0)
+		r = -errno;
 	if (r < 0) {
-		log_line("cannot make the store: %s", strerror(-r));
+		snprintf(said, sizeof(said), "failed: %.160s: %s", path,
+			 worker->wire < 0 ? "there is no keeper" : strerror(-r));
+		wish_tell(worker, 0, said);
 		return r;
 	}
 
-	zr_store_set_mem_limit(worker->store, config->daemon.mem_limit_bytes);
-	for (i = 0; r == 0 && i < config->n_disks; ++i)
-		r = disk_add(worker->store, ctx, &config->disks[i].spec);
+	r = wish_ask(worker, path, fd, stop);
+	if (fd >= 0)
+		close(fd);
 	return r;
 }
 
-/* session and mount */
-
-static int args_make(const struct worker_options *options, struct fuse_args *args)
+static int upgrade_print(void *context, char *text, size_t n_text)
 {
-	/* Statistics are for everyone on a mount of root's; a user's mount is that user's. */
-	const char *base = geteuid() == 0
-				   ? "fsname=zramfs,subtype=zramfs,default_permissions,allow_other"
-				   : "fsname=zramfs,subtype=zramfs,default_permissions";
-	int r;
+	struct worker *worker = context;
+	int n;
 
-	r = fuse_opt_add_arg(args, "zramfs");
-	if (r == 0 && options->debug)
-		r = fuse_opt_add_arg(args, "-d");
-	if (r == 0)
-		r = fuse_opt_add_arg(args, "-o");
-	if (r == 0)
-		r = fuse_opt_add_arg(args, base);
-	if (r == 0 && options->fuse_options) {
-		r = fuse_opt_add_arg(args, "-o");
-		if (r == 0)
-			r = fuse_opt_add_arg(args, options->fuse_options);
-	}
-	return r < 0 ? -ENOMEM : 0;
+	pthread_mutex_lock(&worker->wish.lock);
+	n = snprintf(text, n_text, "%s\n",
+		     worker->wish.said[0] ? worker->wish.said : "none was asked for");
+	pthread_mutex_unlock(&worker->wish.lock);
+	return n;
 }
 
-static int session_make(struct worker *worker)
+/* Whoever asks may be served before the main thread has looked. */
+static int safety_show(void *context, char *text, size_t n_text)
 {
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	char message[MOUNT_MESSAGE_MAX], reason[LOG_REASON_BYTES];
-	int r;
+	struct worker *worker = context;
 
-	r = args_make(worker->options, &args);
-	if (r == 0)
-		worker->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), &worker->fs);
-	fuse_opt_free_args(&args);
-	if (!worker->session) {
-		log_fuse_reason(reason, "refused");
-		log_line("-o %s: %s",
-			 worker->options->fuse_options ? worker->options->fuse_options : "",
-			 reason);
-		return -EINVAL;
-	}
-
-	r = mount_attach(worker->session, worker->resolved, message, sizeof(message));
-	if (r < 0)
-		log_line("%s", message);
-	return r;
+	safety_resend(channel_can_resend(worker->channel));
+	return safety_print(text, n_text);
 }
 
-static unsigned int threads_wanted(const struct config *config)
+static int generation_print(void *context, char *text, size_t n_text)
 {
-	const long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
+	struct worker *worker = context;
 
-	/* Two at the least: one may be in a long discard. */
-	if (config->daemon.n_threads > 0)
-		return config->daemon.n_threads;
-	return (unsigned int)zr_min(zr_max((uint64_t)(n_cores > 0 ? n_cores : 1), 2),
-				    CHANNEL_THREADS_MAX);
+	return snprintf(text, n_text, "%" PRIu64 " %d\n", worker->generation, (int)getpid());
 }
 
-/* signals */
-
-static int signals_take(struct worker *worker)
+static uint32_t watchdog(void *context)
 {
-	sigset_t wanted;
+	struct worker *worker = context;
 
-	signal(SIGPIPE, SIG_IGN);
-
-	/* A terminal that goes away must not take live swap with it: its SIGHUP reads the
-	 * configuration again, like any other. */
-	sigemptyset(&wanted);
-	sigaddset(&wanted, SIGHUP);
-	sigaddset(&wanted, SIGTERM);
-	sigaddset(&wanted, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &wanted, NULL) < 0)
-		return -errno;
-	worker->signals = signalfd(-1, &wanted, SFD_CLOEXEC);
-	return worker->signals < 0 ? -errno : 0;
+	return atomic_load(&worker->shelf->watchdog_s);
 }
+
+static void watchdog_set(void *context, uint32_t seconds)
+{
+	struct worker *worker = context;
+
+	atomic_store(&worker->shelf->watchdog_s, seconds);
+}
+
+static void daemon_init(struct worker *worker)
+{
+	pthread_mutex_init(&worker->wish.lock, NULL);
+	pthread_cond_init(&worker->wish.told, NULL);
+	worker->daemon = (struct zr_attr_daemon){ .context = worker,
+						  .upgrade = upgrade_run,
+						  .print_upgrade = upgrade_print,
+						  .print_safety = safety_show,
+						  .print_generation = generation_print,
+						  .watchdog = watchdog,
+						  .set_watchdog = watchdog_set };
+}
+
+/* asked to end */
 
 /* The name of a disk that somebody has open. Return: false if none is. */
 static bool disk_in_use(struct worker *worker, char name[ZR_NAME_MAX + 1])
@@ -218,157 +264,525 @@ static bool end_mount(struct worker *worker, bool force)
 		return false;
 	}
 
-	r = mount_detach(worker->resolved, worker->identity, force);
+	r = mount_detach(worker->options->mountpoint,
+			 (dev_t)atomic_load(&worker->shelf->mount_device), force);
 	/* Somebody stands in a directory, or has just opened a disk: only the first may be left. */
 	if (r == -EBUSY && !disk_in_use(worker, name))
-		r = mount_detach(worker->resolved, worker->identity, true);
+		r = mount_detach(worker->options->mountpoint,
+				 (dev_t)atomic_load(&worker->shelf->mount_device), true);
 	if (r == -EBUSY && disk_in_use(worker, name))
 		say_in_use(name);
 	else if (r < 0)
-		log_line("%s: cannot unmount: %s; %s", worker->resolved, why_not_unmounted(r),
+		log_line("%s: cannot unmount: %s; %s", worker->options->mountpoint,
+			 why_not_unmounted(r),
 			 force ? "ending all the same"
 			       : "send the signal again to end all the same");
 	return r == 0 || force;
 }
 
-/* Return: is the worker to end? */
-static bool signal_handle(struct worker *worker)
+static bool terminate(struct worker *worker)
 {
-	struct signalfd_siginfo info;
 	struct timespec now;
 	bool again;
 
-	if (read(worker->signals, &info, sizeof(info)) != sizeof(info))
-		return false;
-	if (info.ssi_signo == SIGHUP) {
-		reload_run(&worker->reload, worker->store, &worker->fs);
-		return false;
-	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	again = worker->asked_at != 0 && now.tv_sec - worker->asked_at <= FORCE_WINDOW_S;
 	worker->asked_at = now.tv_sec;
 	return end_mount(worker, again);
 }
 
-static bool is_readable(int fd, int timeout_ms)
+static void reload(struct worker *worker)
 {
-	struct pollfd wanted = { .fd = fd, .events = POLLIN };
+	const struct wire_message message = { .kind = WIRE_CONFIG };
+	int fd;
 
-	return poll(&wanted, 1, timeout_ms) == 1;
+	fd = reload_run(&worker->reload, worker->store, &worker->fs);
+	if (fd < 0)
+		return;
+	/* Generations to come have what was read last. */
+	if (worker->wire >= 0)
+		(void)wire_send(worker->wire, &message, fd);
+	close(worker->config_fd);
+	worker->config_fd = fd;
+}
+
+/* Return: is the worker to end? */
+static bool signal_handle(struct worker *worker)
+{
+	struct signalfd_siginfo info;
+
+	if (read(worker->signals, &info, sizeof(info)) != sizeof(info))
+		return false;
+	if (info.ssi_signo != SIGHUP)
+		return terminate(worker);
+	reload(worker);
+	return false;
+}
+
+/* succession */
+
+/* A keeper that cannot start must not be started for ever. */
+#define RENEW_NS INT64_C(1000000000)
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Return: the end of a wire to a new keeper, or -errno. */
+static int keeper_start(struct worker *worker)
+{
+	char *rest[OPTIONS_REST_MAX];
+	struct launch launch = { .mode = "--keeper",
+				 .rest = rest,
+				 .fds = { [LAUNCH_FUSE] = worker->fuse_fd,
+					  [LAUNCH_STORE] = worker->store_fd,
+					  [LAUNCH_CONFIG] = worker->config_fd,
+					  [LAUNCH_BINARY] = LAUNCH_BINARY } };
+	int ends[2], r;
+
+	options_rest(worker->options, rest);
+	r = wire_pair(ends);
+	if (r < 0)
+		return r;
+	launch.fds[LAUNCH_WIRE] = ends[1];
+	r = launch_orphan(&launch);
+	close(ends[1]);
+	if (r < 0)
+		close(ends[0]);
+	return r < 0 ? r : ends[0];
+}
+
+/* The keeper died. Another one cannot be told of our end by the system, so it replaces us. One that
+ * cannot be had now is tried again with the next look. */
+static void keeper_renew(struct worker *worker)
+{
+	int r;
+
+	if (worker->wire >= 0)
+		close(worker->wire);
+	worker->wire = -1;
+	if (monotonic_ns() - worker->renewed_ns < RENEW_NS)
+		return;
+
+	r = keeper_start(worker);
+	worker->renewed_ns = monotonic_ns();
+	if (r >= 0)
+		worker->wire = r;
+	if (!worker->is_unkept && r >= 0)
+		log_line("%s: the keeper died; another one is started",
+			 worker->options->mountpoint);
+	else if (!worker->is_unkept)
+		log_line("%s: the keeper died, and no other can be started: %s; if this process "
+			 "dies, too, the disks are lost",
+			 worker->options->mountpoint, strerror(-r));
+	worker->is_unkept = true;
+}
+
+/* Answer what was read, and go. What takes long is left to the successor, who is asked for it
+ * again, where the kernel does that. */
+static _Noreturn void drain(struct worker *worker)
+{
+	struct pollfd wire = { .fd = worker->wire, .events = POLLIN };
+	struct seat *seat = worker->wish.seat;
+	unsigned int i;
+
+	(void)channel_stop(worker->channel, DRAIN_MS);
+	wish_tell(worker, 0, NULL);
+	for (i = 0; seat && i < DRAIN_MS && atomic_load(&seat->unique) != 0; ++i)
+		poll(NULL, 0, 1);
+
+	fs_drain(&worker->fs, !channel_can_resend(worker->channel));
+	zr_store_untend(worker->store);
+
+	/* Who told us to may be gone, and the successor with it: somebody must have what we have. */
+	if (poll(&wire, 1, 0) == 1 && wire.revents & (POLLHUP | POLLERR)) {
+		worker->renewed_ns = 0;
+		keeper_renew(worker);
+	}
+	_exit(WORKER_EXIT_DRAINED);
+}
+
+/* Return: is the worker to end? */
+static bool wire_handle(struct worker *worker)
+{
+	struct wire_message message;
+	int fd, r;
+
+	r = wire_receive(worker->wire, &message, &fd);
+	if (r == -EPIPE)
+		keeper_renew(worker);
+	if (r < 0)
+		return false;
+	worker->is_unkept = false;
+	if (fd >= 0)
+		close(fd);
+
+	switch (message.kind) {
+	case WIRE_RELOAD:
+		reload(worker);
+		return false;
+	case WIRE_TERMINATE:
+		return terminate(worker);
+	case WIRE_DRAIN:
+		drain(worker);
+	case WIRE_UPGRADED:
+		wish_tell(worker, message.error, message.text);
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* serving */
+
+/* Until the mount is gone, whoever took it away. */
+static void wait_end(struct worker *worker)
+{
+	for (;;) {
+		struct pollfd wanted[] = {
+			{ .fd = channel_ended(worker->channel), .events = POLLIN },
+			{ .fd = worker->signals, .events = POLLIN },
+			{ .fd = worker->wire, .events = POLLIN },
+		};
+
+		/* Alone, it looks for a keeper once a second; without one it was started so. */
+		const bool is_alone = worker->wire < 0 && worker->signals < 0;
+
+		if (poll(wanted, ZR_ARRAY_SIZE(wanted), is_alone ? 1000 : -1) < 0 && errno != EINTR)
+			return;
+		if (wanted[0].revents)
+			return;
+		if (is_alone)
+			keeper_renew(worker);
+		if (wanted[1].revents && signal_handle(worker))
+			return;
+		if (wanted[2].revents && wire_handle(worker))
+			return;
+	}
 }
 
 /* Wait for the kernel's first question. Return: false if the mount went before it. */
 static bool wait_ready(struct worker *worker)
 {
-	struct pollfd wanted[] = { { .fd = worker->fs.ready, .events = POLLIN },
-				   { .fd = worker->channel.ended, .events = POLLIN } };
+	struct pollfd wanted[] = {
+		{ .fd = worker->fs.ready, .events = POLLIN },
+		{ .fd = channel_ended(worker->channel), .events = POLLIN },
+	};
 
 	while (poll(wanted, ZR_ARRAY_SIZE(wanted), -1) < 0 && errno == EINTR)
 		;
 	return wanted[0].revents != 0;
 }
 
-/* Until the mount is gone, whoever took it away. */
-static void wait_end(struct worker *worker)
+static unsigned int threads_wanted(const struct config *config)
 {
-	struct pollfd wanted[] = { { .fd = worker->channel.ended, .events = POLLIN },
-				   { .fd = worker->signals, .events = POLLIN } };
+	const long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-	for (;;) {
-		if (poll(wanted, ZR_ARRAY_SIZE(wanted), -1) < 0 && errno != EINTR)
-			return;
-		if (wanted[0].revents)
-			return;
-		if (wanted[1].revents && signal_handle(worker))
-			return;
+	/* Two at the least: one may be in a long discard. */
+	if (config->daemon.n_threads > 0)
+		return config->daemon.n_threads;
+	return (unsigned int)zr_min(zr_max((uint64_t)(n_cores > 0 ? n_cores : 1), 2),
+				    CHANNEL_THREADS_MAX);
+}
+
+/* Map the store, and lock what will be of it. */
+static int store_map(struct worker *worker)
+{
+	int r;
+
+	r = zr_store_map(&worker->store, worker->store_fd);
+	if (r < 0)
+		return refuse(worker, r, "cannot take the store over: %s", strerror(-r));
+	safety_lock_store(worker->store);
+	return 0;
+}
+
+/* What loading takes for each MiB of the store, and where there is little of it. */
+#define LOAD_BYTES_A_MIB 512u
+#define LOAD_BYTES_MIN   (256u << 10)
+
+/* Loading a store wants memory that there may be none of when it is time. */
+static void heap_provide(struct worker *worker)
+{
+	struct stat st;
+
+	if (fstat(worker->store_fd, &st) == 0)
+		heap_warm(LOAD_BYTES_MIN + (size_t)(st.st_blocks / 2048) * LOAD_BYTES_A_MIB);
+}
+
+/* All that can be there before the store is ours: who takes over when there is no memory must not
+ * need any, since that comes from swapping out, which waits for us. */
+static int assemble(struct worker *worker)
+{
+	const unsigned int n_threads = threads_wanted(worker->config);
+	int r;
+
+	r = store_map(worker);
+	if (r < 0)
+		return r;
+	r = shelf_get(&worker->shelf, worker->store);
+	if (r < 0)
+		return refuse(worker, r, "cannot take the store over: %s", strerror(-r));
+	worker->session = start_session(worker->options, &fs_ops, &worker->fs);
+	if (!worker->session)
+		return refuse(worker, -EINVAL, "-o: refused");
+
+	r = fuse_session_custom_io(worker->session, &channel_io, worker->fuse_fd);
+	if (r == 0)
+		r = fs_init(&worker->fs, worker->store, worker->shelf, &worker->config->defaults,
+			    n_threads);
+	if (r == 0)
+		r = channel_new(&worker->channel, worker->session, worker->fuse_fd, &worker->fs,
+				n_threads);
+	if (r < 0)
+		return refuse(worker, r, "cannot start: %s", strerror(-r));
+	worker->fs.daemon = &worker->daemon;
+	/* While another serves still: who cannot follow says so before it matters. */
+	if (channel_replay_init(worker->channel) == -EPROTO)
+		return refuse(worker, -EPROTO,
+			      "this program, or its libfuse, would answer the "
+			      "kernel otherwise");
+	safety_lock_future();
+	heap_provide(worker);
+	return 0;
+}
+
+/* The store is ours. */
+static int load(struct worker *worker, int fault)
+{
+	int r;
+
+	worker->n_poison = shelf_take_over(worker->shelf, fault != 0);
+	ZR_CRASH("start");
+	r = zr_store_load(worker->store);
+	if (r == 0)
+		r = fs_load(&worker->fs);
+	return r < 0 ? refuse(worker, r, "cannot take the store over: %s", strerror(-r)) : 0;
+}
+
+static void say_ready(struct worker *worker)
+{
+	const struct wire_message ready = { .kind = WIRE_READY,
+					    .value = worker->n_poison,
+					    .error = !channel_can_resend(worker->channel) };
+
+	(void)wire_send(worker->wire, &ready, -1);
+}
+
+/* What the kernel was told, and what it was not. */
+static int take_up(struct worker *worker)
+{
+	int r;
+
+	if (worker->generation > 1)
+		(void)channel_resend(worker->channel);
+	atomic_store(&worker->shelf->generation, worker->generation);
+	atomic_store(&worker->shelf->worker_pid, (uint64_t)getpid());
+
+	/* Whoever sees that this generation serves may kill it at once: the keeper knows before. Of
+	 * the first one the kernel must have been told first. */
+	if (worker->generation > 1)
+		say_ready(worker);
+	channel_begin(worker->channel);
+
+	/* Disks are read from here on; what else needs memory of its own comes now. */
+	r = fs_start(&worker->fs);
+	if (r == 0)
+		r = zr_store_tend(worker->store);
+	return r < 0 ? refuse(worker, r, "cannot start: %s", strerror(-r)) : 0;
+}
+
+static int serve_begin(struct worker *worker, int fault)
+{
+	char reason[LOG_REASON_BYTES];
+	int r;
+
+	r = load(worker, fault);
+	if (r < 0)
+		return r;
+	r = take_up(worker);
+	if (r < 0)
+		return r;
+
+	/* Asking waits for the kernel's answer to ours, which may be no. */
+	if (worker->generation > 1)
+		return 0;
+	if (!wait_ready(worker) || mount_is_dead(worker->options->mountpoint)) {
+		log_fuse_reason(reason, "the kernel ended it");
+		return refuse(worker, -ENOTCONN, "%s: the mount ended before it was ready: %s",
+			      worker->options->mountpoint, reason);
 	}
+	/* Before anybody can mount something over it. */
+	atomic_store(&worker->shelf->mount_device,
+		     (uint64_t)mount_identity(worker->options->mountpoint));
+	if (worker->wire >= 0)
+		say_ready(worker);
+	return 0;
+}
+
+/* Reads are served; all else once nothing of the store can be swapped out. */
+static void serve_all(struct worker *worker)
+{
+	(void)zr_store_populate(worker->store, NULL, NULL);
+	channel_allow_changes(worker->channel);
+}
+
+static void say_safety(struct worker *worker)
+{
+	/* The command has returned: what there is to say goes elsewhere. */
+	if (worker->wire >= 0 && !worker->options->foreground)
+		detach_leave();
+	safety_resend(channel_can_resend(worker->channel));
+	safety_say(worker->generation == 1);
 }
 
 /* taking apart */
 
 static void worker_end(struct worker *worker, int status)
 {
+	struct pollfd ended = { .fd = channel_ended(worker->channel), .events = POLLIN };
+
 	/* A connection that was cut or refused leaves its mount behind, and threads that wait for a
 	 * request. Only a dead one may go: the next daemon's may be there already. */
-	if (mount_is_dead(worker->resolved))
-		(void)mount_detach(worker->resolved, 0, true);
+	if (mount_is_dead(worker->options->mountpoint))
+		(void)mount_detach(worker->options->mountpoint, 0, true);
 
 	/* What somebody still holds open keeps a detached mount, and a thread that reads from it,
 	 * alive: the end of the process is theirs. */
-	if (!is_readable(worker->channel.ended, DRAIN_MS))
+	if (poll(&ended, 1, DRAIN_MS) != 1)
 		_exit(status);
 
-	channel_join(&worker->channel);
-	fs_deinit(&worker->fs);
-	fuse_session_unmount(worker->session); /* unmounted already: frees what it remembers */
+	worker->channel = channel_free(worker->channel);
+	fs_deinit(&worker->fs, false);
 	fuse_session_destroy(worker->session);
 	zr_store_free(worker->store);
 	reload_deinit(&worker->reload);
-	close(worker->signals);
 }
 
-static int worker_start(struct worker *worker, const struct config *config)
+/* with a keeper */
+
+/* Wait to be told. Return: false if nobody will. */
+static bool told(struct worker *worker, struct wire_message *message)
 {
-	int r;
+	struct pollfd wanted = { .fd = worker->wire, .events = POLLIN };
+	int fd, r;
 
-	r = store_make(worker, config);
-	if (r < 0)
-		return r;
-	r = session_make(worker);
-	if (r < 0)
-		return r;
-
-	r = zr_store_tend(worker->store);
-	if (r == 0)
-		r = fs_init(&worker->fs, worker->store, &config->defaults, threads_wanted(config));
-	if (r == 0)
-		r = channel_start(&worker->channel, worker->session, threads_wanted(config));
-	if (r < 0) {
-		log_line("cannot start: %s", strerror(-r));
-		(void)mount_detach(worker->resolved, 0, true);
-	}
-	return r;
+	do {
+		(void)poll(&wanted, 1, -1);
+		r = wire_receive(worker->wire, message, &fd);
+	} while (r == -EAGAIN);
+	if (r == 0 && fd >= 0)
+		close(fd);
+	return r == 0;
 }
 
-int worker_run(const struct worker_options *options, struct config *config)
+/* Until it is to serve. Beside one that serves still, what is there of the store is mapped. */
+static int stand_by(struct worker *worker, struct wire_message *message)
+{
+	if (wire_say(worker->wire, WIRE_STANDBY) < 0)
+		return -EPIPE;
+	while (told(worker, message)) {
+		if (message->kind == WIRE_SERVE)
+			return 0;
+		if (message->kind != WIRE_PREPARE)
+			continue;
+		(void)zr_store_populate(worker->store, NULL, NULL);
+		(void)wire_say(worker->wire, WIRE_PREPARED);
+	}
+	return -EPIPE;
+}
+
+static int worker_init(struct worker *worker, const struct options *options)
+{
+	worker->options = options;
+	worker->signals = -1;
+	daemon_init(worker);
+	crashes_begin();
+	log_catch_fuse(options->debug);
+	worker->config = start_config_again(options, worker->config_fd);
+	return worker->config ? reload_init(&worker->reload, options->config_path, worker->config)
+			      : -EINVAL;
+}
+
+int worker_run(const struct options *options)
+{
+	static struct worker worker = { .fuse_fd = LAUNCH_FUSE,
+					.store_fd = LAUNCH_STORE,
+					.config_fd = LAUNCH_CONFIG,
+					.wire = LAUNCH_WIRE };
+	struct wire_message message;
+
+	if (worker_init(&worker, options) < 0) {
+		(void)refuse(&worker, -EINVAL, "cannot read what the configuration was");
+		return EXIT_FAILURE;
+	}
+	safety_lock_present();
+	if (assemble(&worker) < 0 || stand_by(&worker, &message) < 0)
+		return EXIT_FAILURE;
+
+	worker.generation = message.value;
+	snprintf(worker.wish.said, sizeof(worker.wish.said), "%s", message.text);
+	if (serve_begin(&worker, message.error) < 0)
+		return EXIT_FAILURE;
+	serve_all(&worker);
+	say_safety(&worker);
+	wait_end(&worker);
+	worker_end(&worker, EXIT_SUCCESS);
+	return EXIT_SUCCESS;
+}
+
+/* without one */
+
+static int signals_take(struct worker *worker)
+{
+	sigset_t wanted;
+
+	/* A terminal that goes away must not take live swap with it: its SIGHUP reads the
+	 * configuration again, like any other. */
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGHUP);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &wanted, NULL) < 0)
+		return -errno;
+	worker->signals = signalfd(-1, &wanted, SFD_CLOEXEC);
+	return worker->signals < 0 ? -errno : 0;
+}
+
+int worker_run_alone(const struct options *options, const struct start *start,
+		     struct config *config, struct detach *detach)
 {
 	static struct worker worker;
-	char message[MOUNT_MESSAGE_MAX], reason[LOG_REASON_BYTES];
-	int r;
 
-	worker.options = options;
-	r = reload_init(&worker.reload, options->config_path, config);
-	if (r < 0) {
-		log_line("%s: %s", options->config_path, strerror(-r));
-		return EXIT_FAILURE;
-	}
-	log_catch_fuse(options->debug);
-	if (mount_check(options->mountpoint, worker.resolved, message, sizeof(message)) < 0) {
-		log_line("%s", message);
-		return EXIT_FAILURE;
-	}
-
-	if (detach_begin(&worker.detach, options->foreground) < 0 || signals_take(&worker) < 0) {
+	worker.fuse_fd = start->fuse_fd;
+	worker.store_fd = start->store_fd;
+	worker.config_fd = start->config_fd;
+	worker.wire = -1;
+	worker.generation = 1;
+	config_free(config);
+	if (worker_init(&worker, options) < 0 || signals_take(&worker) < 0) {
 		log_line("cannot start: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	if (worker_start(&worker, config) < 0)
-		return EXIT_FAILURE;
-	/* Asking waits for the kernel's answer to ours, which may be no. */
-	if (wait_ready(&worker))
-		worker.identity = mount_identity(worker.resolved);
-	if (worker.identity == 0) {
-		log_fuse_reason(reason, "the kernel ended it");
-		log_line("%s: the mount ended before it was ready: %s", worker.resolved, reason);
-		worker_end(&worker, EXIT_FAILURE);
+	safety_lock_present();
+	if (assemble(&worker) < 0 || serve_begin(&worker, 0) < 0) {
+		(void)mount_detach(options->mountpoint, 0, true);
 		return EXIT_FAILURE;
 	}
+	serve_all(&worker);
 
 	/* Whoever was waiting for the command has given up on it. */
-	if (detach_ready(&worker.detach) < 0)
+	if (detach_ready(detach) < 0) {
 		(void)end_mount(&worker, true);
-	else
+	} else {
+		say_safety(&worker);
 		wait_end(&worker);
+	}
 	worker_end(&worker, EXIT_SUCCESS);
 	return EXIT_SUCCESS;
 }

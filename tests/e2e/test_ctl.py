@@ -354,6 +354,21 @@ def test_a_mount_that_is_hidden_is_not_listed(zramfs, ctl, table):
         run("umount", bound)
 
 
+@pytest.mark.root
+@pytest.mark.needs("unshare")
+def test_a_root_that_is_its_own_parent(zramfs, place):
+    """As on systems that run from their initramfs: it lies above nothing."""
+    mount = zramfs("[disk0]\ndisksize = 1M\n")
+    line = next(line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+                if line.split()[4] == str(mount.point))
+    number, _, rest = line.split(" ", 2)
+    (place / "mountinfo").write_text(f"1 1 0:2 / / rw - rootfs rootfs rw\n{number} 1 {rest}\n")
+    done = run("unshare", "--mount", "sh", "-c",
+               f'mount --bind {place}/mountinfo /proc/$$/mountinfo && exec "$@"', "sh", CTL,
+               "--raw", "--noheadings", "-o", "PATH")
+    assert done.stdout == f"{mount.disk('disk0')}\n"
+
+
 def test_a_dead_mount_and_one_that_hangs(zramfs, ctl):
     well, dead, hung = (zramfs(f"[disk0]\ndisksize = 1M\n[only{i}]\ndisksize = 1M\n")
                         for i in range(3))
@@ -1186,6 +1201,7 @@ def typed(place):
 
 def test_completion_of_verbs_options_and_columns(mount, typed):
     assert typed("zramfsctl rese") == ["reset"]
+    assert typed("zramfsctl upg") == ["upgrade"]
     assert typed("zramfsctl help com") == ["help", "compact"]
     assert typed("zramfsctl --js") == ["--json"]
     assert typed("zramfsctl add --mo") == ["add", "--mount="]
@@ -1213,6 +1229,9 @@ def test_completion_of_disks_and_attributes(zramfs, typed, ctl):
     assert typed("zramfsctl add new comp") == ["add", "new", "comp_algorithm="]
     assert typed(f"zramfsctl add --mount {str(mount.point)[:-1]}") == [
         "add", "--mount", str(mount.point)]
+    assert typed(f"zramfsctl upgrade {str(CTL)[:-1]}") == ["upgrade", str(CTL)]
+    assert typed(f"zramfsctl upgrade {CTL} {str(mount.point)[:-1]}") == [
+        "upgrade", str(CTL), str(mount.point)]
     assert "disk0" in typed.choices("zramfsctl remove ")
 
 

@@ -17,6 +17,7 @@ import pytest
 from data import random_pages, text_pages
 from fake import Fake
 from host import Cgroup, Holder, errno_of, lacking, loops_on, mounts, run, swaps, wait_until
+from kills import generation, keeper
 from zramfs import BINARY, MIB, PAGE, ROOT
 
 CTL = BINARY.parent / "zramfsctl"
@@ -956,15 +957,17 @@ def test_check_refuses_what_is_not_there(place):
 @pytest.mark.root
 def test_check_of_the_daemon(disks):
     heading = f"daemon of {disks.point}"
-    pid = disks.pids()[0]
+    pid, pids = generation(disks).pid, disks.pids()
     found = findings(ctl("check", disks.point))[heading]
-    assert found["process"][1] == str(pid)
+    assert found["keeper"][1] == str(keeper(disks))
+    assert found["worker"][1].startswith(f"{pid}, generation ")
     assert found["oom_score_adj"][0] == "warn" or \
         pathlib.Path(f"/proc/{pid}/oom_score_adj").read_text() == "-1000\n"
     for score, state in (("500", "warn"), ("-1000", "ok")):
-        if errno_of(pathlib.Path(f"/proc/{pid}/oom_score_adj").write_text, score) == 0:
+        files = [pathlib.Path(f"/proc/{each}/oom_score_adj") for each in pids]
+        if not any([errno_of(file.write_text, score) for file in files]):
             now = findings(ctl("check", disks.point))[heading]["oom_score_adj"]
-            assert now[0] == state and now[1].startswith(score)
+            assert now[0] == state and now[1].count(score) == 2
     locked = re.search(r"VmLck:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]
     assert found["locked memory"][0] == ("warn" if locked == "0" else "ok")
     assert found["mem_limit"][0] == "ok" and "320M" in found["mem_limit"][1]
@@ -1050,7 +1053,8 @@ def test_check_of_another_users_mount(zramfs, user, fuse_for_all):
     done = run(CTL, "check", check=False)
     found = findings(done)[f"daemon of {mount.point}"]
     assert "not visible" in found["answer"][1]
-    assert found["process"][1] in map(str, mount.pids())
+    assert found["keeper"][1] in map(str, mount.pids())
+    assert found["worker"][1] in map(str, mount.pids())
 
 
 @loop_test

@@ -18,7 +18,7 @@ def store_of(mount):
     """The memfd of a mount's daemon, as a path that can be opened."""
     for pid in mount.pids():
         for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-            if "memfd:zramfs" in os.readlink(fd):
+            if os.readlink(fd) == "/memfd:zramfs (deleted)":
                 return fd
     raise AssertionError("no daemon has a store")
 

@@ -18,6 +18,7 @@ import time
 
 import pytest
 
+import kills
 from data import PAGE, random_page, text_page, text_pages
 from host import LIBC, errno_of, run, wait_until
 from zramfs import MIB
@@ -41,10 +42,12 @@ def ptrace(request, thread):
 
 
 def threads_of(mount, kind):
+    """The worker's: the spare has none yet."""
     found = []
-    for path in pathlib.Path("/proc", str(mount.process.pid), "task").iterdir():
-        if (path / "comm").read_text() == f"zramfs-{kind}\n":
-            found.append(int(path.name))
+    for pid in (mount.process.pid, *kills.children_of(mount.process.pid)):
+        for path in pathlib.Path("/proc", str(pid), "task").iterdir():
+            if (path / "comm").read_text() == f"zramfs-{kind}\n":
+                found.append(int(path.name))
     return found
 
 

@@ -124,7 +124,8 @@ def test_an_empty_terabyte(daemon):
     finally:
         os.close(fd)
     assert mount.stats()["disk0"]["Tables"].split() == ["0", "kB"]
-    assert mount.stats()["total"]["StoreMemory"].split() == ["8", "kB"]
+    memory, unit = mount.stats()["total"]["StoreMemory"].split()
+    assert int(memory) <= 64 and unit == "kB"  # a page for the disk, and what outlives workers
     assert group.charged() - empty <= MIB
 
 

@@ -4,6 +4,7 @@ What the daemon says is its log in the foreground; in the background it goes to 
 did is looked at.
 """
 
+import contextlib
 import os
 import signal
 import stat
@@ -26,7 +27,8 @@ FAILED = "configuration not read again: "
 def hang_up(mount):
     """The signal alone, to the process that has it."""
     for pid in mount.pids():
-        os.kill(pid, signal.SIGHUP)
+        with contextlib.suppress(ProcessLookupError):  # one that waits is replaced by a reading
+            os.kill(pid, signal.SIGHUP)
 
 
 def reload(mount, config=None):

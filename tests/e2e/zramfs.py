@@ -21,6 +21,8 @@ CTL = BINARY.parent / "zramfsctl"
 SUSPICIOUS = ("Sanitizer", "runtime error:", "==ABORTING", "assertion failed", "DEADLYSIGNAL",
               "stack smashing", "corrupted", "double free")
 
+UNSAFE = "zramfs: not safe for swap: "
+
 MM_STAT = ("orig_data_size", "compr_data_size", "mem_used_total", "mem_limit", "mem_used_max",
            "same_pages", "pages_compacted", "huge_pages", "huge_pages_since")
 IO_STAT = ("failed_reads", "failed_writes", "invalid_io", "notify_free")
@@ -129,7 +131,9 @@ class Zramfs:
         return processes_with(self.point)
 
     def said(self):
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        """But for what this machine does not permit, which each daemon on it says once."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "".join(line for line in text.splitlines(keepends=True) if UNSAFE not in line)
 
     def said_in_all(self):
         """With what sanitizers wrote into files of their own."""

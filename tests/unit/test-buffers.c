@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * What requests and replies pass through is there before the first one: as the kernel counts it,
+ * resident and locked, page for page; and where the limit of locked memory is small, resident all
+ * the same, and locked in the order in which it is asked for.
+ */
+
+#include "buffers.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "safety.h"
+#include "test.h"
+#include "thread.h"
+
+#define KIB(n) ((size_t)(n) << 10)
+
+#define REPLY_BYTES KIB(128)
+
+/* They say that they have locked, and do nothing. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+#define REPLY_BYTES KIB(128)
+
+/* They say that they have locked, and do nothing. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+static unsigned int n_refused;
+
+/* Instead of the daemon's, which remembers it to be said. */
+void safety_buffer_refused(size_t n_bytes)
+{
+	CHECK(n_bytes > 0);
+	++n_refused;
+}
+
+/* What the kernel knows of the mappings that a range is in, in KiB. */
+struct resident {
+	unsigned long size, rss, locked;
+};
+
+static struct resident resident_of(const void *bytes, size_t n_bytes)
+{
+	const unsigned long first = (unsigned long)bytes, last = first + n_bytes;
+	struct resident sum = { 0 };
+	unsigned long from, to, kib;
+	bool inside = false;
+	char line[512];
+	FILE *file;
+
+	file = fopen("/proc/self/smaps", "re");
+	CHECK(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%lx-%lx %*[rwxps-]", &from, &to) == 2)
+			inside = from >= first && to <= last;
+		else if (inside && sscanf(line, "Size: %lu", &kib) == 1)
+			sum.size += kib;
+		else if (inside && sscanf(line, "Rss: %lu", &kib) == 1)
+			sum.rss += kib;
+		else if (inside && sscanf(line, "Locked: %lu", &kib) == 1)
+			sum.locked += kib;
+	}
+	fclose(file);
+	return sum;
+}
+
+static void check_resident(const struct buffer *buffer, bool is_locked)
+{
+	const struct resident sum = resident_of(buffer->bytes, buffer->n_bytes);
+
+	CHECK(sum.size == buffer->n_bytes / 1024);
+	CHECK(sum.rss == sum.size);
+	if (SANITIZED)
+		return;
+	CHECK(buffer->is_locked == is_locked);
+	CHECK(sum.locked == (is_locked ? sum.size : 0));
+}
+
+static void test_made_is_resident_and_locked_is_locked(void)
+{
+	static const size_t sizes[] = { 1, 4096, 4097, KIB(256), KIB(1024) + 4096 };
+	struct buffer buffer = { 0 };
+	unsigned int i;
+	size_t at;
+
+	for (i = 0; i < ZR_ARRAY_SIZE(sizes); ++i) {
+		CHECK(buffer_make(&buffer, sizes[i]) == 0);
+		CHECK(buffer.n_bytes >= sizes[i] && buffer.n_bytes < sizes[i] + 65536);
+		for (at = 0; at < buffer.n_bytes; ++at)
+			CHECK(buffer.bytes[at] == 0);
+		check_resident(&buffer, false);
+		buffer_lock(&buffer);
+		check_resident(&buffer, true);
+		buffer_free(&buffer);
+		CHECK(!buffer.bytes && !buffer.is_locked);
+	}
+	CHECK(n_refused == 0);
+}
+
+static void test_none_is_neither_locked_nor_freed(void)
+{
+	struct buffer none = { 0 };
+
+	buffer_lock(&none);
+	buffer_free(&none);
+	CHECK(n_refused == 0);
+}
+
+/* In a child, which dies of it. */
+static void check_deadly(long at)
+{
+	struct rlimit no_core = { 0 };
+	struct buffer buffer;
+	int status;
+	pid_t child;
+
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		signal(SIGSEGV, SIG_DFL);
+		CHECK(buffer_make(&buffer, 1) == 0);
+		*(volatile uint8_t *)(buffer.bytes + at) = 1;
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+static void test_around_a_buffer_nobody_writes(void)
+{
+	check_deadly(-1);
+	check_deadly(sysconf(_SC_PAGESIZE));
+}
+
+/* threads */
+
+struct seen {
+	uintptr_t on_stack;
+	const uint8_t *reply;
+	bool has_ctx;
+};
+
+static void thread_look(void *context)
+{
+	struct seen *seen = context;
+	volatile int local = 0;
+
+	seen->on_stack = (uintptr_t)&local;
+	seen->reply = thread_self.reply;
+	seen->has_ctx = thread_self.ctx != NULL;
+}
+
+static void check_room(struct thread_room *room, bool is_locked)
+{
+	struct seen seen = { 0 };
+	pthread_t thread;
+
+	CHECK(thread_start(&thread, room, "looks", REPLY_BYTES, thread_look, &seen) == 0);
+	/* The stack is looked at while it is one. */
+	buffer_lock(&room->reply);
+	buffer_lock(&room->stack);
+	check_resident(&room->reply, is_locked);
+	check_resident(&room->stack, is_locked);
+	CHECK(pthread_join(thread, NULL) == 0);
+	CHECK(seen.has_ctx && seen.reply == room->reply.bytes);
+	CHECK(room->reply.n_bytes == REPLY_BYTES);
+	CHECK(seen.on_stack > (uintptr_t)room->stack.bytes &&
+	      seen.on_stack < (uintptr_t)room->stack.bytes + room->stack.n_bytes);
+	buffer_free(&room->reply);
+	buffer_free(&room->stack);
+}
+
+static void test_a_thread_has_its_reply_and_its_stack(void)
+{
+	struct thread_room room;
+
+	check_room(&room, true);
+	CHECK(n_refused == 0);
+}
+
+static void test_a_joined_thread_leaves_nothing(void)
+{
+	struct thread_room room;
+	struct seen seen = { 0 };
+	pthread_t thread;
+
+	CHECK(thread_start(&thread, &room, "looks", REPLY_BYTES, thread_look, &seen) == 0);
+	thread_join(thread, &room);
+	CHECK(seen.has_ctx && !room.reply.bytes && !room.stack.bytes);
+}
+
+/* a small limit */
+
+static void as_nobody(void (*test)(void), size_t limit_bytes)
+{
+	struct rlimit limit = { .rlim_cur = limit_bytes, .rlim_max = limit_bytes };
+	int status;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		CHECK(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+		if (geteuid() == 0)
+			CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+		test();
+		fflush(NULL);
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* 2 MiB allow two of 1 MiB, the first two that are asked for, and nothing more. */
+static void locks_the_first_ones(void)
+{
+	struct buffer buffers[4];
+	unsigned int i;
+
+	for (i = 0; i < ZR_ARRAY_SIZE(buffers); ++i)
+		CHECK(buffer_make(&buffers[i], KIB(1024)) == 0);
+	for (i = ZR_ARRAY_SIZE(buffers); i-- > 0;)
+		buffer_lock(&buffers[i]);
+	for (i = 0; i < ZR_ARRAY_SIZE(buffers); ++i)
+		check_resident(&buffers[i], i >= 2);
+	CHECK(SANITIZED || n_refused == 2);
+
+	/* What is freed counts no more. */
+	buffer_free(&buffers[3]);
+	buffer_lock(&buffers[0]);
+	check_resident(&buffers[0], true);
+	CHECK(SANITIZED || n_refused == 2);
+}
+
+static void locks_nothing(void)
+{
+	struct thread_room room;
+
+	check_room(&room, false);
+	CHECK(SANITIZED || n_refused == 2);
+}
+
+static void test_a_small_limit(void)
+{
+	as_nobody(locks_the_first_ones, KIB(2048));
+}
+
+static void test_no_limit_at_all(void)
+{
+	as_nobody(locks_nothing, 0);
+}
+
+int main(void)
+{
+	RUN(test_made_is_resident_and_locked_is_locked);
+	RUN(test_none_is_neither_locked_nor_freed);
+	RUN(test_around_a_buffer_nobody_writes);
+	RUN(test_a_thread_has_its_reply_and_its_stack);
+	RUN(test_a_joined_thread_leaves_nothing);
+	RUN(test_a_small_limit);
+	RUN(test_no_limit_at_all);
+	return 0;
+}

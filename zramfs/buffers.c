@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "buffers.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base.h"
+#include "safety.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+static size_t system_page(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void touch(volatile uint8_t *bytes, size_t n_bytes)
+{
+	const size_t page = system_page();
+	size_t i;
+
+	for (i = 0; i < n_bytes; i += page)
+		bytes[i] = 0;
+}
+
+int buffer_make(struct buffer *buffer, size_t n_bytes)
+{
+	const size_t guard = system_page();
+	const size_t n_whole = zr_align_up(n_bytes, guard);
+	uint8_t *memory;
+
+	memory = mmap(NULL, guard + n_whole + guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	if (mprotect(memory + guard, n_whole, PROT_READ | PROT_WRITE) < 0) {
+		munmap(memory, guard + n_whole + guard);
+		return -ENOMEM;
+	}
+
+	if (madvise(memory + guard, n_whole, MADV_POPULATE_WRITE) < 0)
+		touch(memory + guard, n_whole);
+	*buffer = (struct buffer){ .bytes = memory + guard, .n_bytes = n_whole };
+	return 0;
+}
+
+void buffer_lock(struct buffer *buffer)
+{
+	if (!buffer->bytes || buffer->is_locked)
+		return;
+	buffer->is_locked = mlock(buffer->bytes, buffer->n_bytes) == 0;
+	if (!buffer->is_locked)
+		safety_buffer_refused(buffer->n_bytes);
+}
+
+void buffer_free(struct buffer *buffer)
+{
+	const size_t guard = system_page();
+
+	if (buffer->bytes)
+		munmap(buffer->bytes - guard, guard + buffer->n_bytes + guard);
+	*buffer = (struct buffer){ 0 };
+}

@@ -1,0 +1,114 @@
+#pragma once
+
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Keeper parts: what the files of the keeper share
+ *
+ *   keeper.c    children, deaths, messages, looks, signals
+ *   upgrade.c   a worker of another binary in place of the one that serves
+ *
+ * Ownership: as keeper.h.
+ * Locking:   none; one thread.
+ * Errors:    as keeper.h.
+ * Cost:      as keeper.h.
+ */
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "detach.h"
+#include "options.h"
+#include "shelf.h"
+#include "launch.h"
+#include "wire.h"
+
+#define KEEPER_TEXT_MAX 300u
+#define KEEPER_LOOK_NS  INT64_C(1000000000)
+
+enum child_state {
+	CHILD_GONE,
+	CHILD_STARTING,    /* is being executed */
+	CHILD_STANDBY,     /* waits to be told */
+	CHILD_PREPARING,   /* maps the store, beside who serves */
+	CHILD_PREPARED,    /* could serve */
+	CHILD_TAKING_OVER, /* was told to serve */
+	CHILD_READY,       /* serves */
+};
+
+struct child {
+	pid_t pid; /* 0: none */
+	int end;   /* of the wire; -1: none */
+	enum child_state state;
+	bool is_foreign; /* not our child: its end is seen by its end of the wire */
+	bool is_hung;    /* and was killed for it */
+	unsigned int ticks;
+	int64_t ready_ns;
+	char why[WIRE_TEXT_MAX]; /* it refused */
+};
+
+#define CHILD_NONE         \
+	((struct child){   \
+		.end = -1, \
+	})
+
+struct upgrade {
+	struct child candidate;
+	int binary; /* of the candidate; -1: none is under way */
+	int before; /* to go back to; -1: none */
+	bool is_draining;
+	bool is_asked; /* by the worker, who wants an answer */
+	bool is_new;   /* the worker is of a new program, and did not serve yet */
+	unsigned int ticks;
+	char said[WIRE_TEXT_MAX]; /* how the last one ended */
+};
+
+struct keeper {
+	const char *resolved; /* where it is mounted */
+	char binary_path[PATH_MAX];
+	char *arguments[OPTIONS_REST_MAX]; /* for workers */
+	int fuse_fd, store_fd, config_fd, binary, signals;
+	struct shelf *shelf;
+	struct detach *detach; /* NULL once the first worker was ready */
+	struct child worker, spare;
+	struct upgrade upgrade;
+	uint64_t generation;        /* of the worker */
+	uint64_t generation_before; /* the last one that served */
+	int fault;                  /* signal that the last one died of; 0: none, or from outside */
+	unsigned int n_failures;
+	unsigned int n_spares_failed;
+	bool spare_failed;
+	bool cannot_resend;
+	bool terminate;           /* asked for while nobody served */
+	int64_t waiting_since_ns; /* 0: somebody serves */
+	char death[KEEPER_TEXT_MAX];
+	/* the watchdog */
+	uint64_t n_done;
+	unsigned int n_stuck;
+};
+
+/* Monotonic. */
+int64_t keeper_now_ns(void);
+int keeper_launch(struct keeper *keeper, struct child *child, int binary);
+void keeper_serve(struct keeper *keeper);
+void keeper_drop_spare(struct keeper *keeper);
+
+/* Make a worker of @binary ready, which is the keeper's from now on; -1: of the program's own path
+ * as it is now. @path: what it is called. @is_asked: the worker wants an answer. */
+void upgrade_begin(struct keeper *keeper, int binary, const char *path, bool is_asked);
+void upgrade_message(struct keeper *keeper, const struct wire_message *message, int fd);
+void upgrade_candidate_died(struct keeper *keeper, int status);
+
+/* The worker has finished, or died of being told to: the candidate is the worker. */
+void upgrade_take_over(struct keeper *keeper);
+
+/* A worker serves: if it is of a new binary, that has gone well. */
+void upgrade_done(struct keeper *keeper);
+
+/* A worker of a new binary failed: the next one is of the binary before. */
+void upgrade_go_back(struct keeper *keeper);
+
+/* Once a second: a candidate that does not come is given up. */
+void upgrade_look(struct keeper *keeper);

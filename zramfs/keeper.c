@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "keeper-parts.h"
+#include "log.h"
+#include "mount.h"
+#include "safety.h"
+#include "worker.h"
+
+/* So many generations in a row may fail. */
+#define FAILURES_MAX 5u
+
+/* Who served that long has not died of what the one before died of. */
+#define SERVED_WELL_S 60
+
+/* Of a worker that does not come to serve, and of one that was told to finish. */
+#define START_TICKS 60u
+#define DRAIN_TICKS 10u
+
+int64_t keeper_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* children */
+
+static void child_forget(struct child *child)
+{
+	if (child->end >= 0)
+		close(child->end);
+	*child = CHILD_NONE;
+}
+
+static void child_kill(const struct child *child)
+{
+	if (child->pid > 0)
+		kill(child->pid, SIGKILL);
+}
+
+/* It is waited for like any other. */
+void keeper_drop_spare(struct keeper *keeper)
+{
+	child_kill(&keeper->spare);
+	child_forget(&keeper->spare);
+}
+
+int keeper_launch(struct keeper *keeper, struct child *child, int binary)
+{
+	int ends[2], r;
+	struct launch launch = { .mode = "--worker",
+				 .rest = keeper->arguments,
+				 .fds = { [LAUNCH_FUSE] = keeper->fuse_fd,
+					  [LAUNCH_STORE] = keeper->store_fd,
+					  [LAUNCH_CONFIG] = keeper->config_fd,
+					  [LAUNCH_BINARY] = binary } };
+
+	r = wire_pair(ends);
+	if (r < 0)
+		return r;
+	launch.fds[LAUNCH_WIRE] = ends[1];
+	r = launch_run(&launch);
+	close(ends[1]);
+	if (r < 0) {
+		close(ends[0]);
+		return r;
+	}
+	*child = (struct child){ .pid = r, .end = ends[0], .state = CHILD_STARTING };
+	return 0;
+}
+
+/* There is always somebody who is to serve, and when that one does, somebody to follow. What cannot
+ * be had now is tried again with the next look. */
+static void children_provide(struct keeper *keeper)
+{
+	if (keeper->worker.state == CHILD_GONE) {
+		if (keeper->spare.state == CHILD_GONE)
+			(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
+		keeper->worker = keeper->spare;
+		keeper->spare = CHILD_NONE;
+		keeper_serve(keeper);
+	}
+	if (keeper->worker.state == CHILD_READY && keeper->spare.state == CHILD_GONE &&
+	    !keeper->spare_failed)
+		(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
+}
+
+/* Tell who is to serve to do so, once it is there to be told. */
+void keeper_serve(struct keeper *keeper)
+{
+	struct child *worker = &keeper->worker;
+	struct wire_message serve = { .kind = WIRE_SERVE,
+				      .value = keeper->generation + 1,
+				      .error = keeper->fault };
+
+	if (worker->state != CHILD_STANDBY && worker->state != CHILD_PREPARED)
+		return;
+	snprintf(serve.text, sizeof(serve.text), "%s", keeper->upgrade.said);
+	++keeper->generation;
+	worker->ticks = 0;
+	worker->state = CHILD_TAKING_OVER;
+	if (wire_send(worker->end, &serve, -1) < 0)
+		child_kill(worker);
+}
+
+/* the end */
+
+static _Noreturn void keeper_end(struct keeper *keeper, int status)
+{
+	child_kill(&keeper->spare);
+	child_kill(&keeper->worker);
+	child_kill(&keeper->upgrade.candidate);
+
+	/* With the last descriptor the connection ends, and whoever waits for an answer is told. */
+	close(keeper->fuse_fd);
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
+	if (mount_is_dead(keeper->resolved))
+		(void)mount_detach(keeper->resolved, 0, true);
+	exit(status);
+}
+
+static _Noreturn void give_up(struct keeper *keeper, const char *why)
+{
+	log_line("%s: ended, and its disks are lost: %s", keeper->resolved, why);
+	keeper_end(keeper, EXIT_FAILURE);
+}
+
+/* deaths */
+
+static bool is_fault(int signal_no)
+{
+	switch (signal_no) {
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGILL:
+	case SIGFPE:
+	case SIGABRT:
+	case SIGTRAP:
+	case SIGSYS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void death_describe(const struct child *child, int status, char text[KEEPER_TEXT_MAX])
+{
+	const int signal_no = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	if (child->why[0])
+		snprintf(text, KEEPER_TEXT_MAX, "%s", child->why);
+	else if (child->is_hung)
+		snprintf(text, KEEPER_TEXT_MAX, "killed: it made no progress");
+	else if (child->is_foreign)
+		snprintf(text, KEEPER_TEXT_MAX, "died");
+	else if (signal_no)
+		snprintf(text, KEEPER_TEXT_MAX, "died of signal %d, %s", signal_no,
+			 strsignal(signal_no));
+	else
+		snprintf(text, KEEPER_TEXT_MAX, "exited with status %d", WEXITSTATUS(status));
+}
+
+/* A generation that could not, or did not want to. Return: what to tell the next one: the signal if
+ * it died of a fault, 0 if it did not. */
+static int death_count(struct keeper *keeper, const struct child *child, int status)
+{
+	const bool served = child->state == CHILD_READY;
+	const bool fault = child->is_hung || (WIFSIGNALED(status) && is_fault(WTERMSIG(status))) ||
+			   (!child->is_foreign && WIFEXITED(status));
+
+	/* Its successor was to be another, who died meanwhile. */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DRAINED)
+		return 0;
+	if (served && !fault) {
+		keeper->n_failures = 0;
+		return 0;
+	}
+	if (served && keeper_now_ns() - child->ready_ns > SERVED_WELL_S * INT64_C(1000000000))
+		keeper->n_failures = 0;
+	++keeper->n_failures;
+	if (!fault)
+		return 0;
+	return WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT;
+}
+
+static void worker_died(struct keeper *keeper, int status)
+{
+	const struct child dead = keeper->worker;
+	char last[KEEPER_TEXT_MAX], why[KEEPER_TEXT_MAX + 64];
+	bool is_drained;
+
+	/* Its mount is gone, or it was asked to end. */
+	if (!dead.is_foreign && dead.state >= CHILD_TAKING_OVER && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == EXIT_SUCCESS)
+		keeper_end(keeper, EXIT_SUCCESS);
+
+	child_forget(&keeper->worker);
+	is_drained = WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DRAINED;
+	if (keeper->upgrade.is_draining && (is_drained || !keeper->cannot_resend)) {
+		upgrade_take_over(keeper);
+		return;
+	}
+
+	keeper->fault = death_count(keeper, &dead, status);
+	death_describe(&dead, status, last);
+	if (keeper->waiting_since_ns == 0) {
+		keeper->waiting_since_ns = keeper_now_ns();
+		snprintf(keeper->death, sizeof(keeper->death), "%s", last);
+	}
+	/* Before anybody serves there is nothing to lose, and who typed the command is told why. */
+	if (keeper->detach) {
+		log_line(dead.why[0] ? "%s" : "the worker %s before it was ready", last);
+		keeper_end(keeper, EXIT_FAILURE);
+	}
+	if (keeper->cannot_resend && dead.state == CHILD_READY && !is_drained)
+		give_up(keeper, "the worker died, and this kernel cannot send its requests again; "
+				"Linux 6.9 can");
+	if (keeper->n_failures >= FAILURES_MAX) {
+		snprintf(why, sizeof(why), "%u generations in a row failed, the last one %s",
+			 FAILURES_MAX, last);
+		give_up(keeper, why);
+	}
+	if (dead.state != CHILD_READY || keeper->fault)
+		upgrade_go_back(keeper);
+	/* What keeps one from starting may be over in a second: the next look tries again. */
+	if (dead.state >= CHILD_TAKING_OVER || keeper->spare.state == CHILD_STANDBY)
+		children_provide(keeper);
+}
+
+/* A spare one that fails by itself is tried a few times: it is not needed yet. */
+static void spare_died(struct keeper *keeper)
+{
+	const struct child dead = keeper->spare;
+
+	child_forget(&keeper->spare);
+	if (++keeper->n_spares_failed >= FAILURES_MAX && !keeper->spare_failed) {
+		keeper->spare_failed = true;
+		log_line("%s: no worker can be made ready ahead of need: %s", keeper->resolved,
+			 dead.why[0] ? dead.why : "it died");
+	}
+}
+
+static void child_died(struct keeper *keeper, pid_t pid, int status)
+{
+	if (pid == keeper->worker.pid)
+		worker_died(keeper, status);
+	else if (pid == keeper->spare.pid)
+		spare_died(keeper);
+	else if (pid == keeper->upgrade.candidate.pid)
+		upgrade_candidate_died(keeper, status);
+}
+
+/* messages */
+
+/* The line about a death is said when it is over, and whoever is needed next is there. */
+static void say_death(struct keeper *keeper)
+{
+	if (keeper->waiting_since_ns == 0)
+		return;
+	log_line("%s: generation %" PRIu64 " %s; generation %" PRIu64
+		 " serves, requests waited %" PRId64 " ms",
+		 keeper->resolved, keeper->generation_before, keeper->death, keeper->generation,
+		 (keeper->worker.ready_ns - keeper->waiting_since_ns) / 1000000);
+	keeper->waiting_since_ns = 0;
+}
+
+static void worker_ready(struct keeper *keeper, const struct wire_message *message)
+{
+	keeper->worker.state = CHILD_READY;
+	keeper->worker.ready_ns = keeper_now_ns();
+	keeper->worker.ticks = 0;
+	keeper->cannot_resend = message->error != 0;
+	/* What they died of is known, and will not be served again. */
+	if (message->value > 0)
+		keeper->n_failures = 0;
+	keeper->spare_failed = false;
+	keeper->n_spares_failed = 0;
+
+	if (keeper->detach) {
+		struct detach *detach = keeper->detach;
+
+		keeper->detach = NULL;
+		log_never_block();
+		/* Whoever was waiting for the command has given up on it. */
+		if (detach_ready(detach) < 0)
+			(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
+	}
+	/* The terminal was left, and nobody else is given it. */
+	children_provide(keeper);
+	upgrade_done(keeper);
+	say_death(keeper);
+	keeper->generation_before = keeper->generation;
+	if (keeper->terminate) {
+		keeper->terminate = false;
+		(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
+	}
+}
+
+static void config_take(struct keeper *keeper, int fd)
+{
+	if (fd < 0)
+		return;
+	close(keeper->config_fd);
+	keeper->config_fd = fd;
+	keeper_drop_spare(keeper); /* who was given the old one */
+}
+
+static void worker_message(struct keeper *keeper, const struct wire_message *message, int fd)
+{
+	struct child *worker = &keeper->worker;
+
+	switch (message->kind) {
+	case WIRE_STANDBY:
+		worker->state = CHILD_STANDBY;
+		keeper_serve(keeper);
+		break;
+	case WIRE_READY:
+		worker_ready(keeper, message);
+		break;
+	case WIRE_CONFIG:
+		config_take(keeper, fd);
+		return;
+	case WIRE_UPGRADE:
+		upgrade_begin(keeper, fd, message->text, true);
+		return;
+	case WIRE_REFUSED:
+		snprintf(worker->why, sizeof(worker->why), "%s", message->text);
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static void spare_message(struct keeper *keeper, const struct wire_message *message, int fd)
+{
+	if (message->kind == WIRE_STANDBY) {
+		keeper->spare.state = CHILD_STANDBY;
+		keeper->n_spares_failed = 0;
+	} else if (message->kind == WIRE_REFUSED) {
+		snprintf(keeper->spare.why, sizeof(keeper->spare.why), "%s", message->text);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* An end that is closed is that of a process that dies, which is waited for; but for one that is
+ * not our child. */
+static bool child_read(struct keeper *keeper, struct child *child)
+{
+	struct wire_message message;
+	int fd, r;
+
+	r = wire_receive(child->end, &message, &fd);
+	if (r == -EAGAIN)
+		return false;
+	if (r < 0) {
+		close(child->end);
+		child->end = -1;
+		if (child->is_foreign)
+			worker_died(keeper, SIGKILL);
+		return false;
+	}
+
+	if (child == &keeper->worker)
+		worker_message(keeper, &message, fd);
+	else if (child == &keeper->spare)
+		spare_message(keeper, &message, fd);
+	else
+		upgrade_message(keeper, &message, fd);
+	return true;
+}
+
+/* looks */
+
+static bool requests_wait(const struct keeper *keeper)
+{
+	struct pollfd fuse = { .fd = keeper->fuse_fd, .events = POLLIN };
+	unsigned int i;
+
+	for (i = 0; i < SHELF_SEATS; ++i) {
+		const struct seat *seat = &keeper->shelf->seats[i];
+
+		if (atomic_load(&seat->unique) != 0 && atomic_load(&seat->is_long) == 0)
+			return true;
+	}
+	return poll(&fuse, 1, 0) == 1 && fuse.revents & POLLIN;
+}
+
+static uint64_t progress(const struct keeper *keeper)
+{
+	uint64_t n_done = 0;
+	unsigned int i;
+
+	for (i = 0; i < SHELF_SEATS; ++i)
+		n_done += atomic_load(&keeper->shelf->seats[i].n_done);
+	return n_done;
+}
+
+/* Looks are counted, not time: while everything stands still, this does too. */
+static void watch(struct keeper *keeper)
+{
+	struct child *worker = &keeper->worker;
+	const uint32_t limit = atomic_load(&keeper->shelf->watchdog_s);
+	const uint64_t n_done = progress(keeper);
+
+	if (worker->state != CHILD_READY || limit == 0 || n_done != keeper->n_done ||
+	    !requests_wait(keeper)) {
+		keeper->n_done = n_done;
+		keeper->n_stuck = 0;
+		return;
+	}
+	if (++keeper->n_stuck < limit)
+		return;
+	keeper->n_stuck = 0;
+	worker->is_hung = true;
+	child_kill(worker);
+}
+
+static void look(struct keeper *keeper)
+{
+	struct child *worker = &keeper->worker;
+
+	watch(keeper);
+	if (worker->state != CHILD_READY && worker->state != CHILD_GONE &&
+	    atomic_load(&keeper->shelf->watchdog_s) != 0 && ++worker->ticks > START_TICKS) {
+		worker->is_hung = true;
+		child_kill(worker);
+	}
+	if (keeper->upgrade.is_draining && ++keeper->upgrade.ticks > DRAIN_TICKS)
+		child_kill(worker);
+	upgrade_look(keeper);
+	children_provide(keeper);
+}
+
+/* signals */
+
+static void terminate(struct keeper *keeper)
+{
+	if (keeper->worker.state == CHILD_READY)
+		(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
+	else
+		keeper->terminate = true;
+}
+
+static void children_wait(struct keeper *keeper)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		/* What it said last is why it died. */
+		while (pid == keeper->worker.pid && keeper->worker.end >= 0 &&
+		       child_read(keeper, &keeper->worker))
+			;
+		while (pid == keeper->spare.pid && keeper->spare.end >= 0 &&
+		       child_read(keeper, &keeper->spare))
+			;
+		child_died(keeper, pid, status);
+	}
+}
+
+static void signal_read(struct keeper *keeper)
+{
+	struct signalfd_siginfo info;
+
+	if (read(keeper->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
+	case SIGHUP:
+		if (keeper->worker.state == CHILD_READY)
+			(void)wire_say(keeper->worker.end, WIRE_RELOAD);
+		break;
+	case SIGTERM:
+	case SIGINT:
+		terminate(keeper);
+		break;
+	case SIGUSR2:
+		upgrade_begin(keeper, -1, "", false);
+		break;
+	default:
+		children_wait(keeper);
+	}
+}
+
+static int signals_take(struct keeper *keeper)
+{
+	sigset_t wanted;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL); /* ignored, as it may be inherited, nobody could be waited for */
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGHUP);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	sigaddset(&wanted, SIGUSR2);
+	sigaddset(&wanted, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &wanted, NULL) < 0)
+		return -errno;
+	keeper->signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+	return keeper->signals < 0 ? -errno : 0;
+}
+
+/* the whole */
+
+static _Noreturn void keeper_loop(struct keeper *keeper)
+{
+	struct child *children[] = { &keeper->worker, &keeper->spare, &keeper->upgrade.candidate };
+	int64_t next_ns = keeper_now_ns() + KEEPER_LOOK_NS;
+
+	for (;;) {
+		struct pollfd wanted[] = {
+			{ .fd = keeper->signals, .events = POLLIN },
+			{ .fd = children[0]->end, .events = POLLIN },
+			{ .fd = children[1]->end, .events = POLLIN },
+			{ .fd = children[2]->end, .events = POLLIN },
+		};
+		const int64_t left_ns = next_ns - keeper_now_ns();
+		unsigned int i;
+
+		(void)poll(wanted, ZR_ARRAY_SIZE(wanted),
+			   left_ns > 0 ? (int)(left_ns / 1000000) + 1 : 0);
+		for (i = 0; i < ZR_ARRAY_SIZE(children); ++i) {
+			if (wanted[i + 1].revents && children[i]->end == wanted[i + 1].fd)
+				(void)child_read(keeper, children[i]);
+		}
+		if (wanted[0].revents)
+			signal_read(keeper);
+		if (keeper_now_ns() >= next_ns) {
+			look(keeper);
+			next_ns = keeper_now_ns() + KEEPER_LOOK_NS;
+		}
+	}
+}
+
+static int keeper_init(struct keeper *keeper, const struct options *options)
+{
+	ssize_t n;
+	int r;
+
+	keeper->worker = keeper->spare = keeper->upgrade.candidate = CHILD_NONE;
+	keeper->upgrade.binary = keeper->upgrade.before = -1;
+	n = readlink("/proc/self/exe", keeper->binary_path, sizeof(keeper->binary_path) - 1);
+	keeper->binary_path[n > 0 ? n : 0] = 0;
+	options_rest(options, keeper->arguments);
+	r = signals_take(keeper);
+	if (r < 0)
+		return r;
+	keeper->shelf = shelf_map(keeper->store_fd);
+	return keeper->shelf ? 0 : -ENOMEM;
+}
+
+int keeper_run(const struct options *options, const struct start *start, struct detach *detach)
+{
+	static struct keeper keeper;
+	int r;
+
+	keeper.fuse_fd = start->fuse_fd;
+	keeper.store_fd = start->store_fd;
+	keeper.config_fd = start->config_fd;
+	keeper.detach = detach;
+	keeper.resolved = options->mountpoint;
+	keeper.binary = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	r = keeper.binary < 0 ? -errno : keeper_init(&keeper, options);
+	if (r == 0) {
+		safety_lock_present();
+		r = keeper_launch(&keeper, &keeper.worker, keeper.binary);
+	}
+	if (r < 0) {
+		log_line("cannot start: %s", strerror(-r));
+		keeper_end(&keeper, EXIT_FAILURE);
+	}
+	safety_lock_future();
+	keeper_loop(&keeper);
+}
+
+int keeper_run_again(const struct options *options)
+{
+	static struct keeper keeper;
+	int r;
+
+	keeper.fuse_fd = LAUNCH_FUSE;
+	keeper.store_fd = LAUNCH_STORE;
+	keeper.config_fd = LAUNCH_CONFIG;
+	keeper.binary = LAUNCH_BINARY;
+	keeper.resolved = options->mountpoint;
+	r = keeper_init(&keeper, options);
+	if (r < 0) {
+		log_line("%s: no keeper: %s", keeper.resolved, strerror(-r));
+		return EXIT_FAILURE;
+	}
+
+	log_never_block();
+	safety_lock_present();
+	safety_lock_future();
+	keeper.generation = keeper.generation_before = atomic_load(&keeper.shelf->generation);
+	keeper.worker = (struct child){ .pid = (pid_t)atomic_load(&keeper.shelf->worker_pid),
+					.end = LAUNCH_WIRE,
+					.state = CHILD_READY,
+					.is_foreign = true,
+					.ready_ns = keeper_now_ns() };
+	upgrade_begin(&keeper, fcntl(keeper.binary, F_DUPFD_CLOEXEC, LAUNCH_END), "", false);
+	keeper_loop(&keeper);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "keeper-parts.h"
+#include "log.h"
+
+/* A program that does not come to say that it is there, or to map the store. Looks. */
+#define CANDIDATE_TICKS 60u
+
+/* So long the program before is kept. */
+#define GO_BACK_S 60
+
+static void answer(struct keeper *keeper, int error, const char *text)
+{
+	struct wire_message message = { .kind = WIRE_UPGRADED, .error = error };
+
+	snprintf(message.text, sizeof(message.text), "%s", text);
+	if (keeper->worker.end >= 0)
+		(void)wire_send(keeper->worker.end, &message, -1);
+}
+
+static void candidate_forget(struct upgrade *upgrade)
+{
+	if (upgrade->candidate.pid > 0)
+		kill(upgrade->candidate.pid, SIGKILL); /* it is waited for like any other */
+	if (upgrade->candidate.end >= 0)
+		close(upgrade->candidate.end);
+	if (upgrade->binary >= 0)
+		close(upgrade->binary);
+	upgrade->candidate = CHILD_NONE;
+	upgrade->binary = -1;
+}
+
+static void fail(struct keeper *keeper, int error, const char *why)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+
+	snprintf(upgrade->said, sizeof(upgrade->said), "failed: %s", why);
+	log_line("%s: not upgraded, the worker goes on: %s", keeper->resolved, why);
+	candidate_forget(upgrade);
+	if (upgrade->is_asked)
+		answer(keeper, error, upgrade->said);
+	upgrade->is_asked = false;
+}
+
+void upgrade_begin(struct keeper *keeper, int binary, const char *path, bool is_asked)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+	int r;
+
+	if (upgrade->candidate.state != CHILD_GONE || upgrade->is_draining) {
+		log_line("%s: not upgraded: another upgrade is under way", keeper->resolved);
+		if (is_asked)
+			answer(keeper, EBUSY, "failed: another upgrade is under way");
+		if (binary >= 0)
+			close(binary);
+		return;
+	}
+
+	upgrade->is_asked = is_asked;
+	if (binary < 0)
+		binary = open(keeper->binary_path, O_RDONLY | O_CLOEXEC);
+	r = binary < 0 ? -errno : keeper_launch(keeper, &upgrade->candidate, binary);
+	upgrade->binary = binary;
+	if (r < 0) {
+		char why[WIRE_TEXT_MAX];
+
+		snprintf(why, sizeof(why), "%.*s: %s", (int)sizeof(why) / 2,
+			 path[0] ? path : keeper->binary_path, strerror(-r));
+		fail(keeper, -r, why);
+	}
+}
+
+/* The worker finishes what it has in hand, and exits; the candidate is there. */
+static void drain(struct keeper *keeper)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+
+	if (keeper->worker.state != CHILD_READY)
+		return; /* looked at again */
+	upgrade->is_draining = true;
+	upgrade->ticks = 0;
+	keeper->waiting_since_ns = keeper_now_ns();
+	snprintf(keeper->death, sizeof(keeper->death), "was replaced");
+	if (wire_say(keeper->worker.end, WIRE_DRAIN) < 0)
+		kill(keeper->worker.pid, SIGKILL);
+}
+
+static void candidate_standby(struct keeper *keeper, uint32_t version)
+{
+	char why[WIRE_TEXT_MAX];
+
+	if (version != SHELF_VERSION) {
+		snprintf(why, sizeof(why),
+			 "it keeps what is open in another way: version %" PRIu32 ", not %u",
+			 version, SHELF_VERSION);
+		fail(keeper, EPROTONOSUPPORT, why);
+		return;
+	}
+	keeper->upgrade.candidate.state = CHILD_PREPARING;
+	(void)wire_say(keeper->upgrade.candidate.end, WIRE_PREPARE);
+}
+
+void upgrade_message(struct keeper *keeper, const struct wire_message *message, int fd)
+{
+	struct child *candidate = &keeper->upgrade.candidate;
+
+	if (fd >= 0)
+		close(fd);
+	switch (message->kind) {
+	case WIRE_STANDBY:
+		candidate_standby(keeper, message->version);
+		break;
+	case WIRE_PREPARED:
+		candidate->state = CHILD_PREPARED;
+		drain(keeper);
+		break;
+	case WIRE_REFUSED:
+		fail(keeper, message->error ? message->error : ENOEXEC, message->text);
+		break;
+	}
+}
+
+void upgrade_candidate_died(struct keeper *keeper, int status)
+{
+	char why[WIRE_TEXT_MAX];
+
+	if (WIFSIGNALED(status))
+		snprintf(why, sizeof(why), "the new program died of signal %d, %s",
+			 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(why, sizeof(why), "the new program is no worker: it exited with status %d",
+			 WEXITSTATUS(status));
+	keeper->upgrade.candidate.pid = 0;
+	if (keeper->upgrade.is_draining) {
+		/* The worker ends all the same: whoever is there follows it. */
+		keeper->upgrade.is_draining = false;
+	}
+	fail(keeper, ENOEXEC, why);
+}
+
+void upgrade_take_over(struct keeper *keeper)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+
+	upgrade->is_draining = false;
+	upgrade->is_asked = false;
+	upgrade->is_new = true;
+	if (upgrade->before >= 0)
+		close(upgrade->before);
+	upgrade->before = keeper->binary;
+	keeper->binary = upgrade->binary;
+	upgrade->binary = -1;
+
+	snprintf(upgrade->said, sizeof(upgrade->said), "done: generation %" PRIu64,
+		 keeper->generation + 1);
+	keeper->fault = 0;
+	keeper->worker = upgrade->candidate;
+	upgrade->candidate = CHILD_NONE;
+	keeper_drop_spare(keeper); /* of the program before */
+	keeper_serve(keeper);
+}
+
+void upgrade_done(struct keeper *keeper)
+{
+	keeper->upgrade.is_new = false;
+}
+
+void upgrade_go_back(struct keeper *keeper)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+
+	if (upgrade->before < 0)
+		return;
+	log_line("%s: going back to the program before: the new worker %s", keeper->resolved,
+		 keeper->death);
+	snprintf(upgrade->said, sizeof(upgrade->said), "failed: went back, the new worker %.160s",
+		 keeper->death);
+	close(keeper->binary);
+	keeper->binary = upgrade->before;
+	upgrade->before = -1;
+	upgrade->is_new = false;
+	keeper_drop_spare(keeper);
+}
+
+void upgrade_look(struct keeper *keeper)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+	struct child *candidate = &upgrade->candidate;
+
+	if (candidate->state == CHILD_PREPARED && !upgrade->is_draining)
+		drain(keeper);
+	else if (candidate->state != CHILD_GONE && !upgrade->is_draining &&
+		 ++candidate->ticks > CANDIDATE_TICKS)
+		fail(keeper, ETIMEDOUT, "the new program did not come to be ready");
+
+	if (upgrade->before >= 0 && !upgrade->is_new && keeper->worker.state == CHILD_READY &&
+	    keeper_now_ns() - keeper->worker.ready_ns > GO_BACK_S * INT64_C(1000000000)) {
+		close(upgrade->before);
+		upgrade->before = -1;
+	}
+}
