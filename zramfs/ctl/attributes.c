@@ -50,7 +50,8 @@ void attributes_explain(FILE *out)
 {
 	explain_those(out, "Attributes of a disk that are set:", 0, true);
 	explain_those(out, "Attributes of a disk that are read:", 0, false);
-	explain_those(out, "Attributes of the daemon:", ZR_ATTR_DAEMON, true);
+	explain_those(out, "Attributes of the daemon that are set:", ZR_ATTR_DAEMON, true);
+	explain_those(out, "Attributes of the daemon that are read:", ZR_ATTR_DAEMON, false);
 }
 
 void attributes_list(FILE *out)

@@ -18,6 +18,7 @@
 #include "mounts.h"
 #include "report.h"
 #include "swaps.h"
+#include "view.h"
 
 struct check {
 	struct report report;
@@ -35,9 +36,15 @@ void check_system(struct check *check);
 /* What concerns swapping to memory, whatever is swapped to. */
 void check_memory(struct check *check);
 
-/* The process that serves a mount, and what its disks may take, which a mount that is foreign is
+/* The processes that serve a mount, and what its disks may take, which a mount that is foreign is
  * not asked for. */
 void check_daemon(struct check *check, const struct mount *mount);
+
+/* What its daemon says of itself: what the system refused it, whether a worker that hangs is
+ * replaced, and what workers died of. */
+void check_safety(struct report *report, const struct mount *mount);
+void check_watchdog(struct report *report, const struct mount *mount);
+void check_poison(struct report *report, const struct view *view);
 
 /* A loop device on a disk. */
 void check_loop(struct check *check, const struct loop_user *loop);

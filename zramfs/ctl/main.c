@@ -19,9 +19,9 @@
 #define OPTIONS_MAX 64u
 
 static const struct verb *const verbs[] = {
-	&verb_list,   &verb_add,    &verb_remove, &verb_set,    &verb_get,
-	&verb_init,   &verb_reset,  &verb_stats,  &verb_resize, &verb_compact,
-	&verb_attach, &verb_swapon, &verb_detach, &verb_check,  &verb_top,
+	&verb_list,   &verb_add,   &verb_remove, &verb_set,     &verb_get,    &verb_init,
+	&verb_reset,  &verb_stats, &verb_resize, &verb_compact, &verb_attach, &verb_swapon,
+	&verb_detach, &verb_check, &verb_top,    &verb_upgrade,
 };
 
 static const struct verb *verb_find(const char *name)

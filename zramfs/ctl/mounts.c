@@ -111,6 +111,9 @@ static bool is_below(const char *point, const char *above)
  * lie above it: had it been there before, the other would be mounted in it. */
 static bool hides(const struct line *line, const struct line *other)
 {
+	/* The root of a system that runs from its initramfs: its own parent, above nothing. */
+	if (line->id == line->parent)
+		return false;
 	if (line->parent == other->id && line != other)
 		return strcmp(line->point, other->point) == 0;
 	return line->parent == other->parent && line != other &&

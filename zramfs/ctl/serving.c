@@ -116,6 +116,7 @@ static void status_read(struct serving *serving)
 	unsigned int uid;
 	int64_t kib;
 	FILE *file;
+	int parent;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)serving->pid);
 	file = fopen(path, "re");
@@ -126,6 +127,25 @@ static void status_read(struct serving *serving)
 			serving->swapped_bytes = kib * 1024;
 		else if (sscanf(line, "Uid: %*u %u", &uid) == 1)
 			serving->uid = uid;
+		else if (sscanf(line, "PPid: %d", &parent) == 1)
+			serving->parent = parent;
+	}
+	if (file)
+		fclose(file);
+}
+
+/* Of a store that is locked as it is touched, VmLck counts what may be touched. */
+static void locked_read(struct serving *serving)
+{
+	char path[64], line[256];
+	int64_t kib;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)serving->pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "Locked: %" SCNd64, &kib) == 1)
+			serving->locked_bytes = kib * 1024;
 	}
 	if (file)
 		fclose(file);
@@ -196,14 +216,14 @@ static void serving_read(struct serving *serving, pid_t pid)
 				     .oom_score_adj = INT64_MIN,
 				     .cgroup_limit = INT64_MAX };
 	status_read(serving);
+	locked_read(serving);
 	limits_read(serving);
 	cgroups_read(serving);
 	(void)sysfile_number(&serving->oom_score_adj, "/proc/%d/oom_score_adj", (int)pid);
 }
 
-/* Those that answer so. */
-static size_t answers_find(const struct mount *mount, enum answer wanted,
-			   struct serving found[SERVING_MAX])
+/* Those that serve it, as far as we may look, and else those that may. */
+static size_t answers_find(const struct mount *mount, struct serving found[SERVING_MAX])
 {
 	struct dirent *entry;
 	size_t n = 0;
@@ -212,20 +232,76 @@ static size_t answers_find(const struct mount *mount, enum answer wanted,
 	proc = opendir("/proc");
 	while (proc && n < SERVING_MAX && (entry = readdir(proc)) != NULL) {
 		const pid_t pid = atoi(entry->d_name);
+		enum answer answer;
 
-		if (!isdigit((unsigned char)entry->d_name[0]) || serves(pid, mount) != wanted)
+		if (!isdigit((unsigned char)entry->d_name[0]))
+			continue;
+		answer = serves(pid, mount);
+		if (answer == NO)
 			continue;
 		serving_read(&found[n], pid);
-		n += wanted == YES || may_serve(&found[n], mount);
+		n += answer == YES || may_serve(&found[n], mount);
 	}
 	if (proc)
 		closedir(proc);
 	return n;
 }
 
-size_t serving_find(const struct mount *mount, struct serving found[SERVING_MAX])
-{
-	const size_t n = answers_find(mount, YES, found);
+/* roles */
 
-	return n > 0 ? n : answers_find(mount, UNKNOWN, found);
+static bool is_parent(const struct serving *parent, const struct serving found[], size_t n_found)
+{
+	size_t i;
+
+	for (i = 0; i < n_found; ++i) {
+		if (found[i].parent == parent->pid)
+			return true;
+	}
+	return false;
+}
+
+static bool has_parent(const struct serving *child, const struct serving found[], size_t n_found)
+{
+	size_t i;
+
+	for (i = 0; i < n_found; ++i) {
+		if (found[i].pid == child->parent)
+			return true;
+	}
+	return false;
+}
+
+static int compare_roles(const void *a, const void *b)
+{
+	const struct serving *left = a, *right = b;
+
+	if (left->role != right->role)
+		return left->role < right->role ? -1 : 1;
+	return (left->pid > right->pid) - (left->pid < right->pid);
+}
+
+static void roles_assign(struct serving found[], size_t n_found, pid_t worker)
+{
+	size_t i;
+
+	for (i = 0; i < n_found; ++i) {
+		struct serving *one = &found[i];
+
+		if (one->pid != worker && is_parent(one, found, n_found))
+			one->role = SERVING_KEEPER;
+		else if (!has_parent(one, found, n_found))
+			one->role = SERVING_ALONE;
+		else
+			one->role = worker == 0 || one->pid == worker ? SERVING_WORKER
+								      : SERVING_SPARE;
+	}
+	qsort(found, n_found, sizeof(*found), compare_roles);
+}
+
+size_t serving_find(const struct mount *mount, pid_t worker, struct serving found[SERVING_MAX])
+{
+	const size_t n = answers_find(mount, found);
+
+	roles_assign(found, n, worker);
+	return n;
 }

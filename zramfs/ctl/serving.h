@@ -5,6 +5,9 @@
 /*
  * Serving: the processes that serve a mount
  *
+ * The keeper is the parent of the others. The worker is known by what the daemon says; of a daemon
+ * that says nothing, all that the keeper has made may be it.
+ *
  * By the connection that they have open, where the kernel tells (Linux 6.18) and lets this user
  * look; else by their arguments and their user, which is a guess.
  *
@@ -21,18 +24,27 @@
 
 #include "mounts.h"
 
-/* A daemon, and whoever looks after it. */
-#define SERVING_MAX 4u
+/* A keeper and the next one, a worker, one that waits, and one of an upgrade. */
+#define SERVING_MAX 5u
+
+enum serving_role {
+	SERVING_ALONE, /* no keeper looks after it */
+	SERVING_KEEPER,
+	SERVING_WORKER,
+	SERVING_SPARE, /* waits to be the worker */
+};
 
 struct serving {
-	pid_t pid;
+	enum serving_role role;
+	pid_t pid, parent;
 	uid_t uid;             /* RLIMIT_MEMLOCK does not bind root */
-	int64_t locked_bytes;  /* VmLck */
+	int64_t locked_bytes;  /* what is there of it; VmLck, which is more, where that is hidden */
 	int64_t swapped_bytes; /* VmSwap */
 	int64_t lock_limit;    /* RLIMIT_MEMLOCK; INT64_MAX: none */
 	int64_t oom_score_adj; /* -1000 to 1000; INT64_MIN: not known */
 	int64_t cgroup_limit;  /* of its memory, the least on the way up; INT64_MAX: none */
 };
 
-/* Return: how many there are. */
-size_t serving_find(const struct mount *mount, struct serving found[SERVING_MAX]);
+/* @worker: the process that serves, as the daemon says; 0: it says nothing. Return: how many there
+ * are: the keeper first, then the worker. */
+size_t serving_find(const struct mount *mount, pid_t worker, struct serving found[SERVING_MAX]);

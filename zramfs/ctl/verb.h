@@ -49,4 +49,4 @@ __attribute__((format(printf, 2, 3))) int verb_misused(const struct verb *verb, 
 
 extern const struct verb verb_add, verb_attach, verb_check, verb_compact, verb_detach, verb_get,
 	verb_init, verb_list, verb_remove, verb_reset, verb_resize, verb_set, verb_stats,
-	verb_swapon, verb_top;
+	verb_swapon, verb_top, verb_upgrade;

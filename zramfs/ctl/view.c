@@ -53,8 +53,9 @@ static const struct field latency_numbers[] = {
 };
 
 static const struct field total_numbers[] = {
-	TOTAL(mem_limit),    TOTAL(orig_data_size), TOTAL(compr_data_size), TOTAL(mem_used_total),
-	TOTAL(store_memory), TOTAL(reserve),        TOTAL(pages_compacted),
+	TOTAL(mem_limit),       TOTAL(orig_data_size),    TOTAL(compr_data_size),
+	TOTAL(mem_used_total),  TOTAL(store_memory),      TOTAL(reserve),
+	TOTAL(pages_compacted), TOTAL(poisoned_requests),
 };
 
 static void *at(void *base, const struct field *field)
@@ -176,7 +177,8 @@ static void view_take(const struct mount *mount, struct json_object *root, struc
 	struct json_object *disks = NULL, *total = NULL;
 	size_t i;
 
-	*view = (struct view){ .time_ns = number_of(root, "time_ns") };
+	*view = (struct view){ .version = text_of(root, "version"),
+			       .time_ns = number_of(root, "time_ns") };
 	json_object_object_get_ex(root, "total", &total);
 	numbers_take(total, total_numbers, ZR_ARRAY_SIZE(total_numbers), &view->total);
 
@@ -250,5 +252,6 @@ void view_clear(struct view *view)
 	for (i = 0; i < view->n_disks; ++i)
 		view_disk_clear(&view->disks[i]);
 	free(view->disks);
+	free(view->version);
 	*view = (struct view){ 0 };
 }

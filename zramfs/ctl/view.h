@@ -41,9 +41,11 @@ struct view_disk {
 struct view_total {
 	uint64_t mem_limit, orig_data_size, compr_data_size, mem_used_total;
 	uint64_t store_memory, reserve, pages_compacted;
+	uint64_t poisoned_requests;
 };
 
 struct view {
+	char *version; /* of the daemon */
 	uint64_t time_ns;
 	struct view_disk *disks;
 	size_t n_disks;
