@@ -193,7 +193,8 @@ static int extent_check(const struct zr_store *store)
 	    shelf_bytes > ZR_SHELF_BYTES_MAX || shelf_bytes % store->engine.arena.grain_bytes != 0)
 		return -EUCLEAN;
 	if (!is_there(store, 0, zr_store_directory_end(store)) ||
-	    !is_there(store, ZR_SHELF_START, shelf_bytes))
+	    !is_there(store, ZR_SHELF_START, shelf_bytes) ||
+	    !is_there(store, ZR_SPAN_TABLE, atomic_load(&superblock->n_spans)))
 		return -EUCLEAN;
 	return 0;
 }

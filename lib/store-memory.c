@@ -93,14 +93,17 @@ static int range_fault_in(struct zr_store *store, struct populating *populating,
 }
 
 /* What the kernel says there is, for whoever knows nothing of it yet. What another process takes
- * back since it said so comes again, and goes when the store is loaded. */
+ * back since it said so comes again, and goes when the store is loaded: so it is asked anew for each
+ * piece. */
 static int mapped_populate(struct zr_store *store, struct populating *populating)
 {
-	uint64_t start, end = 0;
+	uint64_t start, end, at = 0;
 	int r = 0;
 
-	while (r == 0 && zr_arena_next_data(&store->engine.arena, end, &start, &end))
-		r = range_fault_in(store, populating, start, end - start);
+	while (r == 0 && zr_arena_next_data(&store->engine.arena, at, &start, &end)) {
+		at = zr_min(end, start + PIECE_BYTES);
+		r = range_fault_in(store, populating, start, at - start);
+	}
 	return r;
 }
 

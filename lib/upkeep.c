@@ -14,12 +14,15 @@
 /*
  * Whoever waits for memory waits for this thread, so it comes before them: at the lowest real-time
  * priority, or with a better nice value, as far as either is permitted. Where several sessions
- * compete for the cores the second is of no use: they share them session by session. Nobody waits
- * for what is given back, nor for a pass: these come at the priority of everybody, and so does
- * asking again after a refusal, since the kernel may take long to look for memory then.
+ * compete for the cores the second is of no use: they share them session by session. It has that
+ * priority always, since whatever it does may want a page: at another the kernel looks for one for
+ * ever when there is little left, and does not touch what it keeps for those who must go on. (A
+ * guest with 256 MiB whose only swap is a disk of ours hung whenever a pass or a look had to wait
+ * at the priority of everybody.) So a pass, which nobody waits for, rests between its steps.
  */
 #define REAL_TIME_PRIORITY 1
 #define NICE_URGENT        (-10)
+#define REST_NS            (50 * INT64_C(1000))
 
 /* Where the process locks its memory all of it is populated. */
 #define STACK_BYTES (256u << 10)
@@ -47,8 +50,6 @@ struct zr_upkeep {
 	pthread_t thread;
 	_Atomic bool xstop;
 	/* the thread's own */
-	bool urgent; /* what its priority is */
-	bool refused;
 	bool passing;
 	int64_t pass_ended_ns;
 	int64_t pass_began_cpu_ns, pass_took_ns; /* what a pass costs: not while others ran */
@@ -68,28 +69,9 @@ static bool is_worth_a_pass(const struct zr_upkeep *upkeep, const struct zr_pool
 	       now - upkeep->pass_ended_ns > rest_ns;
 }
 
-/* Neither has to be permitted. */
-static void urgent_set(struct zr_upkeep *upkeep, bool urgent)
-{
-	const struct sched_param param = { .sched_priority = urgent ? REAL_TIME_PRIORITY : 0 };
-
-	if (urgent == upkeep->urgent)
-		return;
-	upkeep->urgent = urgent;
-	if (pthread_setschedparam(pthread_self(), urgent ? SCHED_FIFO : SCHED_OTHER, &param) != 0)
-		(void)setpriority(PRIO_PROCESS, 0, urgent ? NICE_URGENT : 0); /* this thread */
-}
-
-/* For what may be wanted next. */
-static void stand_by(struct zr_upkeep *upkeep)
-{
-	urgent_set(upkeep, !upkeep->passing && !upkeep->refused);
-}
-
 static void refill(struct zr_upkeep *upkeep)
 {
-	upkeep->refused = zr_pool_refill(&upkeep->engine->pool) < 0;
-	stand_by(upkeep);
+	(void)zr_pool_refill(&upkeep->engine->pool); /* asked again with the next look */
 }
 
 static int64_t cpu_ns(void)
@@ -106,7 +88,6 @@ static void look(struct zr_upkeep *upkeep, int64_t now)
 	struct zr_pool_usage usage;
 	bool changed;
 
-	urgent_set(upkeep, false);
 	(void)zr_pool_trim(pool, QUIET_NS);
 	/* What was refused before may be there now. */
 	refill(upkeep);
@@ -121,16 +102,17 @@ static void look(struct zr_upkeep *upkeep, int64_t now)
 	    (zr_compact_is_under_way(upkeep->engine) || is_worth_a_pass(upkeep, &usage, now))) {
 		upkeep->passing = true;
 		upkeep->pass_began_cpu_ns = cpu_ns();
-		stand_by(upkeep);
 	}
 }
 
 static void pass_on(struct zr_upkeep *upkeep)
 {
+	const struct timespec rest = { .tv_nsec = REST_NS };
+
 	upkeep->passing = zr_compact_step(upkeep->engine);
+	nanosleep(&rest, NULL);
 	if (!upkeep->passing) {
 		(void)zr_pool_trim(&upkeep->engine->pool, QUIET_NS);
-		stand_by(upkeep);
 		upkeep->pass_ended_ns = zr_monotonic_ns();
 		upkeep->pass_took_ns = cpu_ns() - upkeep->pass_began_cpu_ns;
 	}
@@ -154,7 +136,6 @@ static void *run(void *context)
 	struct zr_upkeep *upkeep = context;
 	struct zr_pool *pool = &upkeep->engine->pool;
 
-	stand_by(upkeep);
 	while (!atomic_load(&upkeep->xstop)) {
 		wait_a_while(upkeep);
 		if (atomic_load(&pool->xwoken)) {
@@ -172,6 +153,12 @@ static void *run(void *context)
 	return NULL;
 }
 
+static void *run_as_others(void *context)
+{
+	(void)setpriority(PRIO_PROCESS, 0, NICE_URGENT); /* this thread; it need not be permitted */
+	return run(context);
+}
+
 /* On a busy machine a thread may wait long for its first turn: it is to have its priority then. */
 static int thread_create(struct zr_upkeep *upkeep)
 {
@@ -184,12 +171,10 @@ static int thread_create(struct zr_upkeep *upkeep)
 	zr_must(pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED));
 	zr_must(pthread_attr_setschedpolicy(&attr, SCHED_FIFO));
 	zr_must(pthread_attr_setschedparam(&attr, &param));
-	upkeep->urgent = true;
 	error = pthread_create(&upkeep->thread, &attr, run, upkeep);
 	if (error == EPERM) {
 		zr_must(pthread_attr_setinheritsched(&attr, PTHREAD_INHERIT_SCHED));
-		upkeep->urgent = false;
-		error = pthread_create(&upkeep->thread, &attr, run, upkeep);
+		error = pthread_create(&upkeep->thread, &attr, run_as_others, upkeep);
 	}
 	zr_must(pthread_attr_destroy(&attr));
 	return -error;
