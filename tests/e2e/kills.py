@@ -100,10 +100,14 @@ def children_of(pid):
     return []
 
 
+def state_of(task):
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 def is_there(pid):
     """A process that is not dead, nor waits for its parent to hear of it."""
     with contextlib.suppress(OSError):
-        return pathlib.Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return state_of(pathlib.Path("/proc", str(pid))) != "Z"
     return False
 
 
@@ -132,8 +136,8 @@ def stop(mount):
     time.sleep(0.2)
     os.close(send(served.pid, signal.SIGSTOP))
     tasks = pathlib.Path("/proc", str(served.pid), "task")
-    wait_until(lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
-                           for task in tasks.iterdir()), what=f"{served} to stop")
+    wait_until(lambda: all(state_of(task) == "T" for task in tasks.iterdir()),
+               what=f"{served} to stop")
     return served
 
 
@@ -149,7 +153,10 @@ def kill(mount, number=signal.SIGKILL):
     served = generation(mount)
     if served.number == 1:
         served = settled(mount)
-    fd = send(served.pid, number)
+    try:
+        fd = send(served.pid, number)
+    except ProcessLookupError:  # it was just replaced
+        return kill(mount, number)
     killed_ns = time.monotonic_ns()
     try:
         assert select.select([fd], [], [], 20)[0], f"{served} did not die"
@@ -259,7 +266,7 @@ class Loads:
 
 
 class Load:
-    """A program of tests/soak: runs until it is stopped, and ends by itself if something is wrong."""
+    """A program of tests/soak: runs until it is stopped, or until something is wrong."""
 
     def __init__(self, place, program, *args, user=None, prefix=(), output=None):
         self.name = f"{program} {' '.join(pathlib.Path(str(arg)).name for arg in args)}"

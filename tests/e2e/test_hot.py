@@ -4,6 +4,7 @@ import concurrent.futures
 import errno
 import os
 import stat
+import time
 
 import pytest
 
@@ -144,3 +145,19 @@ def test_these_names_mean_something_here(mount):
         path = mount.disk(name)
         assert errno_of(os.open, path, os.O_CREAT | os.O_RDWR) == errno.EINVAL, name
         assert errno_of(os.rename, mount.disk("disk0"), path) == errno.EINVAL, name
+
+
+def test_hot_remove_means_the_name(mount):
+    """A disk that is renamed while its remover waits for it to be free is another one then."""
+    mount.hot_add("x disksize=1M")
+    for _ in range(5):
+        fd = os.open(mount.disk("x"), os.O_WRONLY)
+        os.write(fd, text_pages(1))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            removal = pool.submit(errno_of, write_once, mount.point / ".control/hot_remove", "x")
+            time.sleep(0.05)  # it waits 200 ms for a close that may be on its way
+            os.rename(mount.disk("x"), mount.disk("keep"))
+            os.close(fd)
+        assert removal.result() == errno.ENODEV
+        assert mount.disk("keep").read_bytes()[:PAGE * 1] == text_pages(1)
+        os.rename(mount.disk("keep"), mount.disk("x"))
