@@ -41,8 +41,12 @@ int buffer_make(struct buffer *buffer, size_t n_bytes)
 		return -ENOMEM;
 	}
 
+	/* A child would make the next write to each page a fault, which finds memory or does not. */
+	(void)madvise(memory, guard + n_whole + guard, MADV_DONTFORK);
 	if (madvise(memory + guard, n_whole, MADV_POPULATE_WRITE) < 0)
 		touch(memory + guard, n_whole);
+	/* After a fork() our own pages would not be there for writing, until they are touched. */
+	(void)madvise(memory + guard, n_whole, MADV_DONTFORK);
 	*buffer = (struct buffer){ .bytes = memory + guard, .n_bytes = n_whole };
 	return 0;
 }

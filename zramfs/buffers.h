@@ -9,7 +9,8 @@
  * fails, and who asked gets EIO. So each buffer is populated when it is made, and locked before its
  * first request. The two are apart because who may lock little locks what matters most first.
  *
- * Below and above each lies a page that nobody may touch; so a buffer can be a stack.
+ * Below and above each lies a page that nobody may touch; so a buffer can be a stack. A child of
+ * fork() has no buffers: ours stay as they are.
  *
  * Ownership: the caller's, until buffer_free().
  * Locking:   none.

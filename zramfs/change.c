@@ -48,6 +48,15 @@ static bool is_taken(struct fs *fs, const char *name)
 	return disk != NULL;
 }
 
+/* Is that what @disk is called? It may have been renamed while it was waited for. */
+static bool has_name(struct fs *fs, const struct zr_disk *disk, const char *name)
+{
+	struct zr_disk *there = zr_store_find(fs->store, name);
+
+	zr_disk_unpin(fs->store, there);
+	return there == disk;
+}
+
 int change_make(struct fs *fs, struct op *op, const struct zr_disk_spec *spec,
 		struct zr_disk **diskp)
 {
@@ -68,7 +77,7 @@ int change_make(struct fs *fs, struct op *op, const struct zr_disk_spec *spec,
 	return r;
 }
 
-int change_remove(struct fs *fs, struct op *op, struct zr_disk *disk)
+int change_remove(struct fs *fs, struct op *op, struct zr_disk *disk, const char *name)
 {
 	const struct record wanted = { .op = RECORD_REMOVE,
 				       .unique = op->unique,
@@ -80,11 +89,16 @@ int change_remove(struct fs *fs, struct op *op, struct zr_disk *disk)
 	if (r < 0)
 		return r == -ESTALE ? -ENOENT : r;
 
-	op->record = records_begin(&fs->records, &wanted);
-	zr_store_remove(fs->store, disk);
-	records_answer(&fs->records, op->record, 0);
+	if (has_name(fs, disk, name)) {
+		op->record = records_begin(&fs->records, &wanted);
+		zr_store_remove(fs->store, disk);
+		records_answer(&fs->records, op->record, 0);
+	} else {
+		records_unlock(&fs->records);
+		r = -ENOENT;
+	}
 	handles_unclaim(&fs->handles, disk);
-	return 0;
+	return r;
 }
 
 static int rename_apply(struct fs *fs, struct op *op, struct zr_disk *disk,

@@ -22,8 +22,8 @@
 int change_make(struct fs *fs, struct op *op, const struct zr_disk_spec *spec,
 		struct zr_disk **diskp);
 
-/* Return: also -ENOENT if it went meanwhile. */
-int change_remove(struct fs *fs, struct op *op, struct zr_disk *disk);
+/* Remove @disk, which is called @name. Return: also -ENOENT if it went meanwhile, or was renamed. */
+int change_remove(struct fs *fs, struct op *op, struct zr_disk *disk, const char *name);
 
 /* Give @disk another name; a disk that has it goes, unless @no_replace: -EEXIST then. */
 int change_rename(struct fs *fs, struct op *op, struct zr_disk *disk, const char *name,

@@ -63,6 +63,9 @@ struct channel {
 	/* protected by gate */
 	bool is_open;
 
+	/* Held while what may have killed a worker is served again. */
+	pthread_mutex_t suspect;
+
 	/* While the kernel sends again, it is read and looked for with this held. */
 	pthread_mutex_t resent;
 	_Atomic bool is_resending; /* changed with it held */
@@ -256,7 +259,11 @@ static void serve_by_libfuse(struct channel *channel, const uint8_t *request, si
 static void request_serve(struct channel *channel, const uint8_t *request, size_t n_request)
 {
 	const struct fuse_in_header *header = header_of(request);
+	const bool alone = thread_self.is_resent &&
+			   shelf_is_suspect(channel->shelf, thread_self.unique);
 
+	if (alone)
+		pthread_mutex_lock(&channel->suspect);
 	thread_take_seat(thread_self.unique, header->nodeid, header->opcode);
 	ZR_CRASH("read");
 	if (is_poison(channel, request))
@@ -264,6 +271,8 @@ static void request_serve(struct channel *channel, const uint8_t *request, size_
 	else if (!io_serve(channel->io, request, n_request))
 		serve_by_libfuse(channel, request, n_request);
 	thread_leave_seat();
+	if (alone)
+		pthread_mutex_unlock(&channel->suspect);
 
 	records_end(&channel->fs->records, ZR_STEAL(thread_self.record));
 }
@@ -313,12 +322,18 @@ void channel_allow_changes(struct channel *channel)
 
 /* threads */
 
-/* There will be no more requests. Who waits for leave to change disks need not, any more. */
-static void mount_is_gone(struct channel *channel, int error)
+/* Unmounted, or cut. */
+static bool is_end(int error)
 {
-	if (error != -ENODEV && !atomic_exchange(&channel->is_gone, true))
-		log_line("cannot read requests: %s; ending", strerror(-error));
+	return error == -ENODEV || error == -ECONNABORTED || error == -ENOTCONN || error == -EPERM;
+}
+
+/* There will be no more requests. Who waits for leave to change disks need not, any more. */
+static void mount_is_gone(struct channel *channel)
+{
 	atomic_store(&channel->is_gone, true);
+	/* Nothing comes again any more. */
+	resent_all_read(channel);
 	channel_allow_changes(channel);
 }
 
@@ -329,8 +344,13 @@ static bool serve_one(struct channel *channel, uint8_t *request)
 
 	if (n == -EINTR || n == -EAGAIN || n == -ENOENT) /* it was interrupted before it was read */
 		return true;
+	if (n < 0 && !is_end((int)n)) {
+		/* Not the end of the mount, but of what can be done here: the next one goes on. */
+		log_line("cannot read requests: %s", strerror((int)-n));
+		abort();
+	}
 	if (n < 0) {
-		mount_is_gone(channel, (int)n);
+		mount_is_gone(channel);
 		return false;
 	}
 	if (!changes_disks(request) || !held_put(&channel->held, request, (size_t)n))
@@ -369,7 +389,9 @@ static void serving_main(void *context)
 	heap_warm(HEAP_BYTES);
 	wakes_take();
 	wait_begin(channel);
-	while (!atomic_load(&channel->stopping) && serve_one(channel, serving->request.bytes))
+	/* What comes again is read first: changes wait until all of it was. */
+	while ((!atomic_load(&channel->stopping) || atomic_load(&channel->is_resending)) &&
+	       serve_one(channel, serving->request.bytes))
 		;
 
 	atomic_store(&serving->has_ended, true);
@@ -459,7 +481,7 @@ int channel_new(struct channel **channelp, struct fuse_session *session, int fd,
 	channel = calloc(1, sizeof(*channel));
 	if (!channel)
 		return -ENOMEM;
-	r = held_init(&channel->held);
+	r = held_init(&channel->held, n_threads - 1);
 	if (r < 0) {
 		free(channel);
 		return r;
@@ -473,6 +495,7 @@ int channel_new(struct channel **channelp, struct fuse_session *session, int fd,
 	pthread_mutex_init(&channel->gate, NULL);
 	pthread_cond_init(&channel->opened, NULL);
 	pthread_mutex_init(&channel->resent, NULL);
+	pthread_mutex_init(&channel->suspect, NULL);
 
 	r = parts_make(channel, n_threads);
 	if (r < 0) {

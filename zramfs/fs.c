@@ -38,7 +38,8 @@ static void queues_init(struct fs *fs)
 	struct seat *seats = fs->shelf->seats + fs->n_threads;
 
 	jobs_init(&fs->names, seats, false);
-	jobs_init(&fs->changes, seats + THREADS_NAMES, false);
+	/* Dropping all of a large disk is no hang. */
+	jobs_init(&fs->changes, seats + THREADS_NAMES, true);
 	jobs_init(&fs->work, seats + THREADS_NAMES + THREADS_CHANGES, true);
 }
 
@@ -93,6 +94,11 @@ int fs_load(struct fs *fs)
 	if (r == 0)
 		records_recover(&fs->records, fs->store, ctx, &fs->defaults.attrs);
 	return r;
+}
+
+bool fs_is_idle(struct fs *fs)
+{
+	return jobs_are_idle(&fs->names) && jobs_are_idle(&fs->changes);
 }
 
 void fs_drain(struct fs *fs, bool all)

@@ -72,6 +72,9 @@ int fs_load(struct fs *fs);
 /* Begin jobs: what was asked for already, and what will be. */
 int fs_start(struct fs *fs);
 
+/* Is there no job but what takes long? */
+bool fs_is_idle(struct fs *fs);
+
 /* No request is read any more: finish what is queued. @all: also what takes long, which is told to
  * stop; else that is left, for a successor who is asked again. */
 void fs_drain(struct fs *fs, bool all);

@@ -14,11 +14,11 @@ struct held_header {
 
 _Static_assert(sizeof(struct held_header) % 8 == 0, "requests are aligned");
 
-int held_init(struct held *held)
+int held_init(struct held *held, unsigned int n_waiting_max)
 {
 	int r;
 
-	*held = (struct held){ 0 };
+	*held = (struct held){ .n_waiting_max = n_waiting_max };
 	r = buffer_make(&held->memory, HELD_BYTES);
 	if (r < 0)
 		return r;
@@ -50,13 +50,21 @@ static void put_locked(struct held *held, const uint8_t *request, size_t n_reque
 {
 	const struct held_header header = { .n_request = n_request,
 					    .unique = thread_self.unique,
-					    .record = ZR_STEAL(thread_self.record),
+					    .record = thread_self.record,
 					    .is_resent = thread_self.is_resent };
 	uint8_t *to = held->memory.bytes + held->n_put;
 
 	memcpy(to, &header, sizeof(header));
 	memcpy(to + sizeof(header), request, n_request);
 	held->n_put += sizeof(header) + zr_align_up(n_request, 8);
+	thread_self.record = NULL; /* whoever takes it has it */
+}
+
+static void wait_locked(struct held *held)
+{
+	++held->n_waiting;
+	pthread_cond_wait(&held->ended, &held->lock);
+	--held->n_waiting;
 }
 
 bool held_put(struct held *held, const uint8_t *request, size_t n_request)
@@ -71,8 +79,10 @@ bool held_put(struct held *held, const uint8_t *request, size_t n_request)
 		was_put = has_room_locked(held, n_request);
 		if (was_put)
 			put_locked(held, request, n_request);
+		else if (held->n_waiting == held->n_waiting_max)
+			break;
 		else
-			pthread_cond_wait(&held->ended, &held->lock);
+			wait_locked(held);
 	}
 	pthread_mutex_unlock(&held->lock);
 	return was_put;

@@ -8,7 +8,8 @@
  * While a new worker brings the store into memory, what it needs may be swapped out to one of our
  * own disks: then it is read through us, and whoever reads must not be stuck behind a write. So
  * what would change a disk is copied and put aside, one after another, and the thread goes on. When
- * there is no more room the threads wait.
+ * there is no more room the threads wait, but for the last, which serves what it has: somebody must
+ * go on reading.
  *
  * Ownership: what is put aside is held's until it is taken.
  * Locking:   a mutex of its own, held while a request is copied.
@@ -28,12 +29,13 @@ struct held {
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
 	/* protected by lock */
+	unsigned int n_waiting, n_waiting_max;
 	struct buffer memory;
 	size_t n_put, n_taken; /* bytes of it */
 };
 
-/* Until held_end(). */
-int held_init(struct held *held);
+/* Until held_end(). @n_waiting_max: so many threads may wait at most. */
+int held_init(struct held *held, unsigned int n_waiting_max);
 void held_deinit(struct held *held);
 void held_lock(struct held *held);
 

@@ -51,7 +51,7 @@ int hot_remove(struct fs *fs, struct op *op)
 	disk = zr_store_find(fs->store, name);
 	if (!disk)
 		return -ENODEV;
-	r = ops_remove_disk(fs, op, disk);
+	r = ops_remove_disk(fs, op, disk, name);
 	zr_disk_unpin(fs->store, disk);
 	return r == -ENOENT ? -ENODEV : r;
 }

@@ -70,6 +70,8 @@ struct keeper {
 	char binary_path[PATH_MAX];
 	char *arguments[OPTIONS_REST_MAX]; /* for workers */
 	int fuse_fd, store_fd, config_fd, binary, signals;
+	void *config_text; /* mapped; NULL: it has none */
+	size_t n_config;
 	struct shelf *shelf;
 	struct detach *detach; /* NULL once the first worker was ready */
 	struct child worker, spare;
@@ -81,7 +83,9 @@ struct keeper {
 	unsigned int n_spares_failed;
 	bool spare_failed;
 	bool cannot_resend;
+	bool reload;              /* asked for, and nobody was told */
 	bool terminate;           /* asked for while nobody served */
+	int64_t told_ns;          /* when a worker was told to end last; 0: never */
 	int64_t waiting_since_ns; /* 0: somebody serves */
 	char death[KEEPER_TEXT_MAX];
 	/* the watchdog */
@@ -108,7 +112,7 @@ void upgrade_take_over(struct keeper *keeper);
 void upgrade_done(struct keeper *keeper);
 
 /* A worker of a new binary failed: the next one is of the binary before. */
-void upgrade_go_back(struct keeper *keeper);
+void upgrade_go_back(struct keeper *keeper, const char *why);
 
 /* Once a second: a candidate that does not come is given up. */
 void upgrade_look(struct keeper *keeper);

@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "hello.h"
 #include "keeper-parts.h"
 #include "log.h"
 #include "mount.h"
@@ -139,6 +142,7 @@ static _Noreturn void keeper_end(struct keeper *keeper, int status)
 static _Noreturn void give_up(struct keeper *keeper, const char *why)
 {
 	log_line("%s: ended, and its disks are lost: %s", keeper->resolved, why);
+	mount_abort(keeper->resolved, (dev_t)atomic_load(&keeper->shelf->mount_device));
 	keeper_end(keeper, EXIT_FAILURE);
 }
 
@@ -205,12 +209,17 @@ static void worker_died(struct keeper *keeper, int status)
 	const struct child dead = keeper->worker;
 	char last[KEEPER_TEXT_MAX], why[KEEPER_TEXT_MAX + 64];
 	bool is_drained;
+	int fault;
 
+	keeper->worker.pid = 0; /* it may be somebody else's by now */
 	/* Its mount is gone, or it was asked to end. */
 	if (!dead.is_foreign && dead.state >= CHILD_TAKING_OVER && WIFEXITED(status) &&
 	    WEXITSTATUS(status) == EXIT_SUCCESS)
 		keeper_end(keeper, EXIT_SUCCESS);
 
+	/* It was told, and did not live to hear it. */
+	if (keeper->told_ns != 0 && keeper_now_ns() - keeper->told_ns < KEEPER_LOOK_NS)
+		keeper->terminate = true;
 	child_forget(&keeper->worker);
 	is_drained = WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DRAINED;
 	if (keeper->upgrade.is_draining && (is_drained || !keeper->cannot_resend)) {
@@ -218,7 +227,10 @@ static void worker_died(struct keeper *keeper, int status)
 		return;
 	}
 
-	keeper->fault = death_count(keeper, &dead, status);
+	fault = death_count(keeper, &dead, status);
+	/* What the seats say is what the last one had in hand that took over. */
+	if (dead.state >= CHILD_TAKING_OVER)
+		keeper->fault = fault;
 	death_describe(&dead, status, last);
 	if (keeper->waiting_since_ns == 0) {
 		keeper->waiting_since_ns = keeper_now_ns();
@@ -237,8 +249,8 @@ static void worker_died(struct keeper *keeper, int status)
 			 FAILURES_MAX, last);
 		give_up(keeper, why);
 	}
-	if (dead.state != CHILD_READY || keeper->fault)
-		upgrade_go_back(keeper);
+	if (dead.state != CHILD_READY || fault)
+		upgrade_go_back(keeper, last);
 	/* What keeps one from starting may be over in a second: the next look tries again. */
 	if (dead.state >= CHILD_TAKING_OVER || keeper->spare.state == CHILD_STANDBY)
 		children_provide(keeper);
@@ -268,6 +280,20 @@ static void child_died(struct keeper *keeper, pid_t pid, int status)
 }
 
 /* messages */
+
+/* Tell whoever serves what was asked for; who serves next, if nobody does now. */
+static void asked_for_tell(struct keeper *keeper)
+{
+	if (keeper->worker.state != CHILD_READY || keeper->upgrade.is_draining)
+		return;
+	if (keeper->reload)
+		(void)wire_say(keeper->worker.end, WIRE_RELOAD);
+	if (keeper->terminate) {
+		(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
+		keeper->told_ns = keeper_now_ns();
+	}
+	keeper->reload = keeper->terminate = false;
+}
 
 /* The line about a death is said when it is over, and whoever is needed next is there. */
 static void say_death(struct keeper *keeper)
@@ -307,10 +333,25 @@ static void worker_ready(struct keeper *keeper, const struct wire_message *messa
 	upgrade_done(keeper);
 	say_death(keeper);
 	keeper->generation_before = keeper->generation;
-	if (keeper->terminate) {
-		keeper->terminate = false;
-		(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
-	}
+	asked_for_tell(keeper);
+}
+
+/* Workers to come read the configuration when nobody serves, maybe: it must not be swapped out to one
+ * of our own disks. Whatever this process maps is locked. */
+static void config_hold(struct keeper *keeper)
+{
+	struct stat st;
+
+	if (keeper->config_text)
+		munmap(keeper->config_text, keeper->n_config);
+	keeper->config_text = NULL;
+	if (fstat(keeper->config_fd, &st) < 0 || st.st_size == 0)
+		return;
+	keeper->n_config = (size_t)st.st_size;
+	keeper->config_text = mmap(NULL, keeper->n_config, PROT_READ, MAP_SHARED | MAP_POPULATE,
+				   keeper->config_fd, 0);
+	if (keeper->config_text == MAP_FAILED)
+		keeper->config_text = NULL;
 }
 
 static void config_take(struct keeper *keeper, int fd)
@@ -319,6 +360,7 @@ static void config_take(struct keeper *keeper, int fd)
 		return;
 	close(keeper->config_fd);
 	keeper->config_fd = fd;
+	config_hold(keeper);
 	keeper_drop_spare(keeper); /* who was given the old one */
 }
 
@@ -371,6 +413,9 @@ static bool child_read(struct keeper *keeper, struct child *child)
 	if (r == -EAGAIN)
 		return false;
 	if (r < 0) {
+		/* Who does not speak like one of us must not serve on, kept by nobody. */
+		if (r == -EPROTO)
+			child_kill(child);
 		close(child->end);
 		child->end = -1;
 		if (child->is_foreign)
@@ -426,7 +471,7 @@ static void watch(struct keeper *keeper)
 		keeper->n_stuck = 0;
 		return;
 	}
-	if (++keeper->n_stuck < limit)
+	if (++keeper->n_stuck <= limit)
 		return;
 	keeper->n_stuck = 0;
 	worker->is_hung = true;
@@ -450,14 +495,6 @@ static void look(struct keeper *keeper)
 }
 
 /* signals */
-
-static void terminate(struct keeper *keeper)
-{
-	if (keeper->worker.state == CHILD_READY)
-		(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
-	else
-		keeper->terminate = true;
-}
 
 static void children_wait(struct keeper *keeper)
 {
@@ -484,12 +521,13 @@ static void signal_read(struct keeper *keeper)
 		return;
 	switch (info.ssi_signo) {
 	case SIGHUP:
-		if (keeper->worker.state == CHILD_READY)
-			(void)wire_say(keeper->worker.end, WIRE_RELOAD);
+		keeper->reload = true;
+		asked_for_tell(keeper);
 		break;
 	case SIGTERM:
 	case SIGINT:
-		terminate(keeper);
+		keeper->terminate = true;
+		asked_for_tell(keeper);
 		break;
 	case SIGUSR2:
 		upgrade_begin(keeper, -1, "", false);
@@ -549,6 +587,16 @@ static _Noreturn void keeper_loop(struct keeper *keeper)
 	}
 }
 
+/* What the kernel calls a program that was replaced; what replaced it is at its path. */
+static void path_undelete(char *path)
+{
+	static const char deleted[] = " (deleted)";
+	const size_t n = strlen(path), n_deleted = sizeof(deleted) - 1;
+
+	if (n > n_deleted && strcmp(path + n - n_deleted, deleted) == 0)
+		path[n - n_deleted] = 0;
+}
+
 static int keeper_init(struct keeper *keeper, const struct options *options)
 {
 	ssize_t n;
@@ -558,10 +606,12 @@ static int keeper_init(struct keeper *keeper, const struct options *options)
 	keeper->upgrade.binary = keeper->upgrade.before = -1;
 	n = readlink("/proc/self/exe", keeper->binary_path, sizeof(keeper->binary_path) - 1);
 	keeper->binary_path[n > 0 ? n : 0] = 0;
+	path_undelete(keeper->binary_path);
 	options_rest(options, keeper->arguments);
 	r = signals_take(keeper);
 	if (r < 0)
 		return r;
+	config_hold(keeper);
 	keeper->shelf = shelf_map(keeper->store_fd);
 	return keeper->shelf ? 0 : -ENOMEM;
 }
@@ -576,7 +626,7 @@ int keeper_run(const struct options *options, const struct start *start, struct 
 	keeper.config_fd = start->config_fd;
 	keeper.detach = detach;
 	keeper.resolved = options->mountpoint;
-	keeper.binary = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	keeper.binary = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	r = keeper.binary < 0 ? -errno : keeper_init(&keeper, options);
 	if (r == 0) {
 		safety_lock_present();
@@ -615,6 +665,7 @@ int keeper_run_again(const struct options *options)
 					.state = CHILD_READY,
 					.is_foreign = true,
 					.ready_ns = keeper_now_ns() };
+	keeper.cannot_resend = !hello_can_resend(&keeper.shelf->init);
 	upgrade_begin(&keeper, fcntl(keeper.binary, F_DUPFD_CLOEXEC, LAUNCH_END), "", false);
 	keeper_loop(&keeper);
 }

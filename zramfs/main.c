@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -30,7 +32,7 @@ static const char usage[] =
 	"  -o OPT[,OPT]...          options of FUSE: see mount.fuse3(8)\n"
 	"  -d, --debug              print every request; stay in the foreground\n"
 	"      --check-config=FILE  say what FILE means, or what is wrong with it\n"
-	"      --no-keeper          one process, for debugging: nothing survives its death\n"
+	"      --no-keeper          one process, for debugging: a kill ends it all\n"
 	"  -V, --version            print the version\n"
 	"  -h, --help               print this help\n"
 	"\n"
@@ -160,6 +162,30 @@ static bool standard_error_is_null(void)
 	       S_ISCHR(st.st_mode) && st.st_rdev == null.st_rdev;
 }
 
+/* Descriptors that whoever started us forgot, such as a lock's, stay open no longer than that.
+ * Return: @kept, as another number. */
+static int inherited_close(int kept)
+{
+	if (kept != STDERR_FILENO + 1 && dup3(kept, STDERR_FILENO + 1, O_CLOEXEC) < 0)
+		return kept;
+	(void)syscall(SYS_close_range, STDERR_FILENO + 2, ~0U, 0);
+	return STDERR_FILENO + 1;
+}
+
+/* What comes before the keeper or the worker takes them waits for that. */
+static void signals_block(void)
+{
+	sigset_t wanted;
+
+	signal(SIGCHLD, SIG_DFL); /* ignored, as it may be inherited, nobody could be waited for */
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGHUP);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	sigaddset(&wanted, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &wanted, NULL);
+}
+
 /* Start what was asked for. Return: what to exit with. */
 static int run(struct options *options, char **argv)
 {
@@ -171,6 +197,8 @@ static int run(struct options *options, char **argv)
 	config = start_config(options, &start.config_fd);
 	if (!config)
 		return EXIT_FAILURE;
+	start.config_fd = inherited_close(start.config_fd);
+	signals_block();
 	log_catch_fuse(options->debug);
 	if (mount_check(options->mountpoint, resolved, message, sizeof(message)) < 0) {
 		log_line("%s", message);
@@ -207,6 +235,7 @@ static int run_launched(const char *mode, int argc, char **argv)
 {
 	struct arguments arguments = { 0 };
 	struct stat st;
+	int fd;
 
 	if (fstat(LAUNCH_WIRE, &st) < 0 || !S_ISSOCK(st.st_mode)) {
 		log_line("%s: only zramfs itself starts such a process", mode);
@@ -214,6 +243,8 @@ static int run_launched(const char *mode, int argc, char **argv)
 	}
 	if (arguments_parse(&arguments, argc - 1, argv + 1) >= 0 || optind + 1 != argc - 1)
 		return EXIT_FAILURE;
+	for (fd = LAUNCH_FUSE; fd < LAUNCH_END; ++fd)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	arguments.options.mountpoint = argv[optind + 1];
 	arguments.options.fuse_options = arguments.fuse_options;
 	if (standard_error_is_null())

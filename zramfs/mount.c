@@ -169,6 +169,12 @@ bool mount_is_dead(const char *resolved)
 	return WIFEXITED(status) && WEXITSTATUS(status) != 0;
 }
 
+void mount_abort(const char *resolved, dev_t identity)
+{
+	if (identity != 0 && mount_identity(resolved) == identity)
+		(void)umount2(resolved, MNT_FORCE | UMOUNT_NOFOLLOW);
+}
+
 static int detach_as_root(const char *resolved, bool force)
 {
 	return umount2(resolved, UMOUNT_NOFOLLOW | (force ? MNT_DETACH : 0)) == 0 ? 0 : -errno;

@@ -37,6 +37,9 @@ dev_t mount_identity(const char *resolved);
  * which waits for as long as somebody might answer. */
 bool mount_is_dead(const char *resolved);
 
+/* Tell all who wait for an answer from the mount of @identity that there will be none. As root. */
+void mount_abort(const char *resolved, dev_t identity);
+
 /* Take the mount away, if it is the one of @identity; 0: whatever is there, without asking it,
  * since nobody serves it. @force: though somebody uses it, who then keeps what they have open.
  * Return: 0, -EBUSY, or -ESTALE where another is mounted over it. */

@@ -289,7 +289,8 @@ static int disk_open(struct fs *fs, struct zr_disk *disk, struct op *op)
 	uint64_t fh = 0;
 	int r;
 
-	if (open_truncates(disk, &op->fi))
+	/* What this very request has made is empty, whatever somebody has done to it since. */
+	if (!op->record && open_truncates(disk, &op->fi))
 		r = open_truncating(fs, disk, op, &fh);
 	else
 		r = handle_open(fs, disk, op, HANDLES_WAIT, &fh);
@@ -459,11 +460,11 @@ int ops_release(struct fs *fs, struct op *op)
 
 /* removing, renaming */
 
-int ops_remove_disk(struct fs *fs, struct op *op, struct zr_disk *disk)
+int ops_remove_disk(struct fs *fs, struct op *op, struct zr_disk *disk, const char *name)
 {
 	int r;
 
-	r = change_remove(fs, op, disk);
+	r = change_remove(fs, op, disk, name);
 	if (r == 0)
 		fs_directory_changed(fs);
 	return r;
@@ -487,7 +488,7 @@ int ops_unlink(struct fs *fs, struct op *op)
 	disk = zr_store_get(fs->store, node_disk_id(node));
 	if (!disk)
 		return -ENOENT;
-	r = ops_remove_disk(fs, op, disk);
+	r = ops_remove_disk(fs, op, disk, op->name);
 	zr_disk_unpin(fs->store, disk);
 	return r;
 }

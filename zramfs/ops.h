@@ -29,4 +29,4 @@ int ops_readdir(struct fs *fs, struct op *op);
 int ops_statfs(struct fs *fs, struct op *op);
 
 /* Remove @disk, unless it is in use. Return: 0, -EBUSY, or -ENOENT if it went meanwhile. */
-int ops_remove_disk(struct fs *fs, struct op *op, struct zr_disk *disk);
+int ops_remove_disk(struct fs *fs, struct op *op, struct zr_disk *disk, const char *name);

@@ -49,7 +49,8 @@ static bool has_happened(const struct record *record, struct zr_disk *disk)
 	case RECORD_RENAME: /* loading has seen to the one that had the name */
 		return disk && has_name(disk, record->name);
 	case RECORD_DISKSIZE:
-		return disk && zr_disk_size(disk) == record->size_bytes;
+		/* It had none, and others may have written past it since. */
+		return disk && zr_disk_size(disk) >= record->size_bytes;
 	default:
 		return false;
 	}

@@ -326,13 +326,12 @@ static void say_done(struct run *run)
 
 /* the whole */
 
-/* The daemon's standard input is empty, and would be a good configuration, of nothing; a pipe would
- * be waited for. */
-static bool is_no_file(const char *path)
+/* The daemon's standard input is empty, and would be a good configuration, of nothing. */
+static bool is_device(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+	return stat(path, &st) == 0 && S_ISCHR(st.st_mode);
 }
 
 /* What is wrong with it is said best by loading it from where it is. */
@@ -398,7 +397,7 @@ int reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
 		log_line("no configuration was named with -c: nothing to read again");
 		return -1;
 	}
-	if (is_no_file(reload->path)) {
+	if (is_device(reload->path)) {
 		log_line("%s is no file: nothing to read again", reload->path);
 		return -1;
 	}

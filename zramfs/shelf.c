@@ -33,8 +33,7 @@ int shelf_get(struct shelf **shelfp, struct zr_store *store)
 
 struct shelf *shelf_map(int store_fd)
 {
-	void *shelf = mmap(NULL, SHELF_HANDLES, PROT_READ | PROT_WRITE, MAP_SHARED, store_fd,
-			   ZR_SHELF_START);
+	void *shelf = mmap(NULL, SHELF_HANDLES, PROT_READ, MAP_SHARED, store_fd, ZR_SHELF_START);
 
 	return shelf == MAP_FAILED ? NULL : shelf;
 }
@@ -63,7 +62,9 @@ static unsigned int poison_add(struct shelf *shelf, uint64_t unique)
 			return 1;
 		}
 	}
-	return 0;
+	/* Of askers who were killed, and will not ask again: none of these is waited for. */
+	atomic_store(&shelf->poison[unique % SHELF_SUSPECTS], unique);
+	return 1;
 }
 
 /* Requests in hand: there is room for one of each seat. */
@@ -96,6 +97,11 @@ unsigned int shelf_take_over(struct shelf *shelf, bool was_fault)
 		atomic_store(&shelf->seats[i].is_long, 0);
 	}
 	return n_poison;
+}
+
+bool shelf_is_suspect(const struct shelf *shelf, uint64_t unique)
+{
+	return unique != 0 && is_listed(shelf->suspects, unique);
 }
 
 bool shelf_take_poison(struct shelf *shelf, uint64_t unique)

@@ -123,5 +123,9 @@ struct shelf *shelf_map(int store_fd);
  * requests were found to be poison now. */
 unsigned int shelf_take_over(struct shelf *shelf, bool was_fault);
 
+/* Was it in hand when a worker died of a fault last? Who serves it again serves no other suspect
+ * meanwhile, so that the next death tells which of them it was. */
+bool shelf_is_suspect(const struct shelf *shelf, uint64_t unique);
+
 /* Is the request with that number poison? It is asked once, and answered with EIO. */
 bool shelf_take_poison(struct shelf *shelf, uint64_t unique);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "shelf.h"
 
@@ -35,6 +36,9 @@ static int room_make(struct thread_room *room, size_t n_reply)
 	r = buffer_make(&room->reply, n_reply);
 	if (r == 0)
 		r = buffer_make(&room->stack, STACK_BYTES);
+	/* The C library looks at all stacks in a child of fork(). */
+	if (r == 0 && madvise(room->stack.bytes, room->stack.n_bytes, MADV_DOFORK) < 0)
+		r = -errno;
 	if (r < 0)
 		room_free(room);
 	return r;
@@ -64,6 +68,9 @@ static int thread_create(pthread_t *threadp, struct thread_room *room, struct st
 	if (r)
 		return -r;
 	r = pthread_attr_setstack(&attr, room->stack.bytes, room->stack.n_bytes);
+	/* Whoever starts it may be in a hurry (worker.c); it need not be. */
+	if (r == 0)
+		r = pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
 
 	/* Faults stay: blocked, they would kill without a word from a sanitizer. */
 	sigfillset(&all);

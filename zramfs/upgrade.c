@@ -44,6 +44,7 @@ static void fail(struct keeper *keeper, int error, const char *why)
 {
 	struct upgrade *upgrade = &keeper->upgrade;
 
+	upgrade->is_draining = false;
 	snprintf(upgrade->said, sizeof(upgrade->said), "failed: %s", why);
 	log_line("%s: not upgraded, the worker goes on: %s", keeper->resolved, why);
 	candidate_forget(upgrade);
@@ -67,8 +68,10 @@ void upgrade_begin(struct keeper *keeper, int binary, const char *path, bool is_
 	}
 
 	upgrade->is_asked = is_asked;
-	if (binary < 0)
-		binary = open(keeper->binary_path, O_RDONLY | O_CLOEXEC);
+	if (binary < 0 && path[0] == 0)
+		binary = open(keeper->binary_path, O_PATH | O_CLOEXEC);
+	else if (binary < 0)
+		errno = EBADF; /* it did not come with the message */
 	r = binary < 0 ? -errno : keeper_launch(keeper, &upgrade->candidate, binary);
 	upgrade->binary = binary;
 	if (r < 0) {
@@ -141,10 +144,7 @@ void upgrade_candidate_died(struct keeper *keeper, int status)
 		snprintf(why, sizeof(why), "the new program is no worker: it exited with status %d",
 			 WEXITSTATUS(status));
 	keeper->upgrade.candidate.pid = 0;
-	if (keeper->upgrade.is_draining) {
-		/* The worker ends all the same: whoever is there follows it. */
-		keeper->upgrade.is_draining = false;
-	}
+	/* If the worker was told to finish, it ends all the same: whoever is there follows it. */
 	fail(keeper, ENOEXEC, why);
 }
 
@@ -175,16 +175,15 @@ void upgrade_done(struct keeper *keeper)
 	keeper->upgrade.is_new = false;
 }
 
-void upgrade_go_back(struct keeper *keeper)
+void upgrade_go_back(struct keeper *keeper, const char *why)
 {
 	struct upgrade *upgrade = &keeper->upgrade;
 
 	if (upgrade->before < 0)
 		return;
-	log_line("%s: going back to the program before: the new worker %s", keeper->resolved,
-		 keeper->death);
+	log_line("%s: going back to the program before: the new worker %s", keeper->resolved, why);
 	snprintf(upgrade->said, sizeof(upgrade->said), "failed: went back, the new worker %.160s",
-		 keeper->death);
+		 why);
 	close(keeper->binary);
 	keeper->binary = upgrade->before;
 	upgrade->before = -1;

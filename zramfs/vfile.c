@@ -311,9 +311,9 @@ void vfile_write(fuse_req_t req, uint64_t node, const char *bytes, size_t n_byte
 		 const struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct op op = request_op(req, node);
 	char text[ZR_ATTR_VALUE_MAX + 1];
 	size_t n_text = n_bytes;
+	struct op op;
 
 	if (n_text > 0 && bytes[n_text - 1] == '\n')
 		--n_text;
@@ -326,6 +326,7 @@ void vfile_write(fuse_req_t req, uint64_t node, const char *bytes, size_t n_byte
 
 	memcpy(text, bytes, n_text);
 	text[n_text] = 0;
+	op = request_op(req, node);
 	op.n_bytes = n_bytes;
 	op.text = text;
 	request_defer_long(is_long(node) ? &fs->work : &fs->changes, &op, write_serve);

@@ -87,10 +87,10 @@ int wire_receive(int end, struct wire_message *message, int *fdp)
 	do
 		n = recvmsg(end, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EAGAIN ? -EAGAIN : -EPIPE;
-	if (n == 0)
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return -EPIPE;
+	if (n < 0)
+		return -EAGAIN; /* nothing there, or no memory to receive it now */
 
 	fd = detach_fd(&header);
 	if (n != sizeof(received)) {

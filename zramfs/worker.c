@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +26,7 @@
 #include "safety.h"
 #include "launch.h"
 #include "wire.h"
+#include "wish.h"
 
 /* A second signal within this time ends the mount though a disk is in use. */
 #define FORCE_WINDOW_S 5
@@ -33,19 +34,10 @@
 /* How long requests may take to end once the mount is gone, or a successor is there. */
 #define DRAIN_MS 2000
 
-_Static_assert(ZR_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can be started");
+/* How long short jobs are waited for then that a successor would be asked for again. */
+#define JOBS_MS 200
 
-/* Somebody waits for an upgrade to go one way or the other. */
-struct wish {
-	pthread_mutex_t lock;
-	pthread_cond_t told;
-	/* protected by lock */
-	bool is_waiting;
-	bool is_told;
-	int error;
-	struct seat *seat;        /* of the thread that waits */
-	char said[WIRE_TEXT_MAX]; /* how the last one ended */
-};
+_Static_assert(ZR_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can be started");
 
 struct worker {
 	const struct options *options;          /* with absolute paths */
@@ -84,91 +76,21 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct worker *worker, i
 	return error;
 }
 
-/* upgrades */
-
-static int wish_wait_locked(struct wish *wish, struct zr_stop stop)
-{
-	struct timespec until;
-
-	while (!wish->is_told) {
-		if (zr_stop_is_wanted(&stop))
-			return -EINTR;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec += 1;
-		(void)pthread_cond_timedwait(&wish->told, &wish->lock, &until);
-	}
-	return -wish->error;
-}
-
-static void wish_tell(struct worker *worker, int error, const char *text)
-{
-	struct wish *wish = &worker->wish;
-
-	pthread_mutex_lock(&wish->lock);
-	wish->is_told = true;
-	wish->error = error;
-	if (text)
-		snprintf(wish->said, sizeof(wish->said), "%s", text);
-	pthread_cond_broadcast(&wish->told);
-	pthread_mutex_unlock(&wish->lock);
-}
-
-/* Ask the keeper, and wait for what becomes of it. */
-static int wish_ask(struct worker *worker, const char *path, int fd, struct zr_stop stop)
-{
-	struct wire_message message = { .kind = WIRE_UPGRADE };
-	struct wish *wish = &worker->wish;
-	int r;
-
-	snprintf(message.text, sizeof(message.text), "%s", path);
-	pthread_mutex_lock(&wish->lock);
-	r = wish->is_waiting ? -EBUSY : wire_send(worker->wire, &message, fd);
-	if (r == 0) {
-		wish->is_waiting = true;
-		wish->is_told = false;
-		wish->seat = thread_self.seat;
-		r = wish_wait_locked(wish, stop);
-		wish->is_waiting = false;
-	}
-	pthread_mutex_unlock(&wish->lock);
-	return r;
-}
+/* attributes of the daemon */
 
 static int upgrade_run(void *context, const char *path, struct zr_stop stop)
 {
 	struct worker *worker = context;
-	char said[WIRE_TEXT_MAX];
-	int fd = -1, r = 0;
 
-	if (worker->wire < 0)
-		r = -EOPNOTSUPP;
-	if (r == 0 && path[0])
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (r == 0 && path[0] && fd < 0)
-		r = -errno;
-	if (r < 0) {
-		snprintf(said, sizeof(said), "failed: %.160s: %s", path,
-			 worker->wire < 0 ? "there is no keeper" : strerror(-r));
-		wish_tell(worker, 0, said);
-		return r;
-	}
-
-	r = wish_ask(worker, path, fd, stop);
-	if (fd >= 0)
-		close(fd);
-	return r;
+	return wish_run(&worker->wish, worker->wire,
+			(dev_t)atomic_load(&worker->shelf->mount_device), path, stop);
 }
 
 static int upgrade_print(void *context, char *text, size_t n_text)
 {
 	struct worker *worker = context;
-	int n;
 
-	pthread_mutex_lock(&worker->wish.lock);
-	n = snprintf(text, n_text, "%s\n",
-		     worker->wish.said[0] ? worker->wish.said : "none was asked for");
-	pthread_mutex_unlock(&worker->wish.lock);
-	return n;
+	return wish_print(&worker->wish, text, n_text);
 }
 
 /* Whoever asks may be served before the main thread has looked. */
@@ -203,8 +125,7 @@ static void watchdog_set(void *context, uint32_t seconds)
 
 static void daemon_init(struct worker *worker)
 {
-	pthread_mutex_init(&worker->wish.lock, NULL);
-	pthread_cond_init(&worker->wish.told, NULL);
+	wish_init(&worker->wish);
 	worker->daemon = (struct zr_attr_daemon){ .context = worker,
 						  .upgrade = upgrade_run,
 						  .print_upgrade = upgrade_print,
@@ -387,16 +308,21 @@ static void keeper_renew(struct worker *worker)
 static _Noreturn void drain(struct worker *worker)
 {
 	struct pollfd wire = { .fd = worker->wire, .events = POLLIN };
-	struct seat *seat = worker->wish.seat;
+	const bool can_resend = channel_can_resend(worker->channel);
+	const struct seat *seat = wish_seat(&worker->wish);
 	unsigned int i;
 
-	(void)channel_stop(worker->channel, DRAIN_MS);
-	wish_tell(worker, 0, NULL);
+	/* Who is not asked again must be answered, however long it takes. */
+	while (!channel_stop(worker->channel, DRAIN_MS) && !can_resend)
+		;
+	wish_tell(&worker->wish, 0, NULL);
 	for (i = 0; seat && i < DRAIN_MS && atomic_load(&seat->unique) != 0; ++i)
 		poll(NULL, 0, 1);
 
-	fs_drain(&worker->fs, !channel_can_resend(worker->channel));
-	zr_store_untend(worker->store);
+	if (!can_resend)
+		fs_drain(&worker->fs, true);
+	for (i = 0; can_resend && i < JOBS_MS && !fs_is_idle(&worker->fs); ++i)
+		poll(NULL, 0, 1);
 
 	/* Who told us to may be gone, and the successor with it: somebody must have what we have. */
 	if (poll(&wire, 1, 0) == 1 && wire.revents & (POLLHUP | POLLERR)) {
@@ -430,7 +356,7 @@ static bool wire_handle(struct worker *worker)
 	case WIRE_DRAIN:
 		drain(worker);
 	case WIRE_UPGRADED:
-		wish_tell(worker, message.error, message.text);
+		wish_tell(&worker->wish, message.error, message.text);
 		return false;
 	default:
 		return false;
@@ -475,7 +401,12 @@ static bool wait_ready(struct worker *worker)
 
 	while (poll(wanted, ZR_ARRAY_SIZE(wanted), -1) < 0 && errno == EINTR)
 		;
-	return wanted[0].revents != 0;
+	/* libfuse may find then that it cannot go on, and the kernel is told so. Whoever would ask
+	 * the mount instead needs a child for that, and a fork makes all pages fault once more. */
+	while (wanted[0].revents && atomic_load(&worker->shelf->init.n_reply) == 0 &&
+	       !fuse_session_exited(worker->session))
+		poll(NULL, 0, 1);
+	return wanted[0].revents && !fuse_session_exited(worker->session);
 }
 
 static unsigned int threads_wanted(const struct config *config)
@@ -578,8 +509,12 @@ static int take_up(struct worker *worker)
 {
 	int r;
 
-	if (worker->generation > 1)
-		(void)channel_resend(worker->channel);
+	r = worker->generation > 1 && channel_can_resend(worker->channel)
+		    ? channel_resend(worker->channel)
+		    : 0;
+	if (r < 0 && r != -ENODEV)
+		return refuse(worker, r, "the kernel does not send requests again: %s",
+			      strerror(-r));
 	atomic_store(&worker->shelf->generation, worker->generation);
 	atomic_store(&worker->shelf->worker_pid, (uint64_t)getpid());
 
@@ -611,7 +546,7 @@ static int serve_begin(struct worker *worker, int fault)
 	/* Asking waits for the kernel's answer to ours, which may be no. */
 	if (worker->generation > 1)
 		return 0;
-	if (!wait_ready(worker) || mount_is_dead(worker->options->mountpoint)) {
+	if (!wait_ready(worker)) {
 		log_fuse_reason(reason, "the kernel ended it");
 		return refuse(worker, -ENOTCONN, "%s: the mount ended before it was ready: %s",
 			      worker->options->mountpoint, reason);
@@ -624,11 +559,35 @@ static int serve_begin(struct worker *worker, int fault)
 	return 0;
 }
 
+/* While nobody serves, memory comes to who looks for it only if it is given what the kernel keeps
+ * for those who must go on. It need not be permitted. */
+static void hurry(bool on)
+{
+	const struct sched_param param = { .sched_priority = on ? 1 : 0 };
+
+	(void)sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &param);
+}
+
+/* To bring a large store back from where it was swapped out is no hang. */
+static bool note_progress(void *context)
+{
+	struct worker *worker = context;
+
+	const struct timespec rest = { .tv_nsec = 10000 };
+
+	atomic_fetch_add(&worker->shelf->seats[SHELF_SEATS - 1].n_done, 1);
+	nanosleep(&rest, NULL); /* others may want to serve */
+	return false;
+}
+
 /* Reads are served; all else once nothing of the store can be swapped out. */
 static void serve_all(struct worker *worker)
 {
-	(void)zr_store_populate(worker->store, NULL, NULL);
+	const struct zr_stop progress = { .is_wanted = note_progress, .context = worker };
+
+	(void)zr_store_populate(worker->store, &progress, NULL);
 	channel_allow_changes(worker->channel);
+	hurry(false);
 }
 
 static void say_safety(struct worker *worker)
@@ -636,6 +595,7 @@ static void say_safety(struct worker *worker)
 	/* The command has returned: what there is to say goes elsewhere. */
 	if (worker->wire >= 0 && !worker->options->foreground)
 		detach_leave();
+	log_never_block();
 	safety_resend(channel_can_resend(worker->channel));
 	safety_say(worker->generation == 1);
 }
@@ -724,8 +684,9 @@ int worker_run(const struct options *options)
 	if (assemble(&worker) < 0 || stand_by(&worker, &message) < 0)
 		return EXIT_FAILURE;
 
+	hurry(true);
 	worker.generation = message.value;
-	snprintf(worker.wish.said, sizeof(worker.wish.said), "%s", message.text);
+	wish_tell(&worker.wish, 0, message.text);
 	if (serve_begin(&worker, message.error) < 0)
 		return EXIT_FAILURE;
 	serve_all(&worker);
@@ -744,6 +705,7 @@ static int signals_take(struct worker *worker)
 	/* A terminal that goes away must not take live swap with it: its SIGHUP reads the
 	 * configuration again, like any other. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
 	sigemptyset(&wanted);
 	sigaddset(&wanted, SIGHUP);
 	sigaddset(&wanted, SIGTERM);
@@ -765,12 +727,9 @@ int worker_run_alone(const struct options *options, const struct start *start,
 	worker.wire = -1;
 	worker.generation = 1;
 	config_free(config);
-	if (worker_init(&worker, options) < 0 || signals_take(&worker) < 0) {
-		log_line("cannot start: %s", strerror(errno));
-		return EXIT_FAILURE;
-	}
 	safety_lock_present();
-	if (assemble(&worker) < 0 || serve_begin(&worker, 0) < 0) {
+	if (worker_init(&worker, options) < 0 || signals_take(&worker) < 0 ||
+	    assemble(&worker) < 0 || serve_begin(&worker, 0) < 0) {
 		(void)mount_detach(options->mountpoint, 0, true);
 		return EXIT_FAILURE;
 	}

@@ -155,6 +155,31 @@ static void test_around_a_buffer_nobody_writes(void)
 	check_deadly(sysconf(_SC_PAGESIZE));
 }
 
+/* A child would share its pages until one of the two writes: then they would not be there. */
+static void test_a_child_takes_nothing_away(void)
+{
+	struct rusage before, after;
+	struct buffer buffer;
+	int status;
+	pid_t child;
+	size_t at;
+
+	CHECK(buffer_make(&buffer, KIB(1024)) == 0);
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0)
+		_exit(0);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+
+	CHECK(getrusage(RUSAGE_THREAD, &before) == 0);
+	for (at = 0; at < buffer.n_bytes; at += 4096)
+		*(volatile uint8_t *)(buffer.bytes + at) = 1;
+	CHECK(getrusage(RUSAGE_THREAD, &after) == 0);
+	/* Of other memory a few may be. */
+	CHECK(after.ru_minflt - before.ru_minflt < 16);
+	buffer_free(&buffer);
+}
+
 /* threads */
 
 struct seen {
@@ -210,6 +235,33 @@ static void test_a_joined_thread_leaves_nothing(void)
 	CHECK(thread_start(&thread, &room, "looks", REPLY_BYTES, thread_look, &seen) == 0);
 	thread_join(thread, &room);
 	CHECK(seen.has_ctx && !room.reply.bytes && !room.stack.bytes);
+}
+
+static void thread_wait(void *context)
+{
+	char byte;
+
+	CHECK(read(*(int *)context, &byte, 1) == 0);
+}
+
+/* A child of fork() finds the stacks of all threads there are, or the C library would kill it. */
+static void test_a_child_finds_stacks(void)
+{
+	struct thread_room room;
+	int ends[2], status;
+	pthread_t thread;
+	pid_t child;
+
+	CHECK(pipe(ends) == 0);
+	CHECK(thread_start(&thread, &room, "waits", REPLY_BYTES, thread_wait, &ends[0]) == 0);
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0)
+		_exit(0);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	close(ends[1]);
+	thread_join(thread, &room);
+	close(ends[0]);
 }
 
 /* a small limit */
@@ -279,8 +331,10 @@ int main(void)
 	RUN(test_made_is_resident_and_locked_is_locked);
 	RUN(test_none_is_neither_locked_nor_freed);
 	RUN(test_around_a_buffer_nobody_writes);
+	RUN(test_a_child_takes_nothing_away);
 	RUN(test_a_thread_has_its_reply_and_its_stack);
 	RUN(test_a_joined_thread_leaves_nothing);
+	RUN(test_a_child_finds_stacks);
 	RUN(test_a_small_limit);
 	RUN(test_no_limit_at_all);
 	return 0;

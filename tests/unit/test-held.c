@@ -55,7 +55,7 @@ static void test_nothing_held(void)
 {
 	size_t n_request;
 
-	CHECK(held_init(&held) == 0);
+	CHECK(held_init(&held, N_THREADS) == 0);
 	CHECK(held_end(&held));
 	CHECK(!held_end(&held));
 	read_one(large, 100, 1);
@@ -72,7 +72,7 @@ static void test_what_was_put_comes_back_in_order(void)
 	uint64_t unique;
 	size_t n_request;
 
-	CHECK(held_init(&held) == 0);
+	CHECK(held_init(&held, N_THREADS) == 0);
 	for (unique = 1; unique <= ZR_ARRAY_SIZE(sizes); ++unique) {
 		read_one(large, sizes[unique - 1], unique);
 		CHECK(held_put(&held, large, sizes[unique - 1]));
@@ -91,7 +91,7 @@ static void test_what_was_put_comes_back_in_order(void)
 
 static void test_never_ended(void)
 {
-	CHECK(held_init(&held) == 0);
+	CHECK(held_init(&held, N_THREADS) == 0);
 	read_one(large, LARGE, 3);
 	CHECK(held_put(&held, large, LARGE));
 	held_deinit(&held);
@@ -103,7 +103,7 @@ static void test_two_of_the_largest(void)
 	size_t n_request;
 	unsigned int i;
 
-	CHECK(held_init(&held) == 0);
+	CHECK(held_init(&held, N_THREADS) == 0);
 	for (i = 1; i <= N_ROOM; ++i) {
 		read_one(large, LARGE, i);
 		CHECK(held_put(&held, large, LARGE));
@@ -154,7 +154,7 @@ static void test_who_finds_no_room_waits(void)
 	const uint8_t *request;
 	size_t n_request;
 
-	CHECK(held_init(&held) == 0);
+	CHECK(held_init(&held, N_THREADS) == 0);
 	for (i = 0; i < N_THREADS; ++i)
 		CHECK(pthread_create(&threads[i], NULL, put_many, &firsts[i]) == 0);
 	/* As many as there is room for are put aside, and then each of the threads stands with one more. */
@@ -176,6 +176,24 @@ static void test_who_finds_no_room_waits(void)
 	held_deinit(&held);
 }
 
+/* Somebody must go on reading: there may be a read behind, that the others wait for. */
+static void test_the_last_thread_does_not_wait(void)
+{
+	unsigned int i;
+
+	CHECK(held_init(&held, 0) == 0);
+	for (i = 0; i < N_ROOM; ++i) {
+		read_one(large, LARGE, i + 1);
+		if (!held_put(&held, large, LARGE))
+			break;
+	}
+	read_one(large, LARGE, 99);
+	CHECK(!held_put(&held, large, LARGE));
+	check_one(large, LARGE, 99);
+	CHECK(held_end(&held));
+	held_deinit(&held);
+}
+
 int main(void)
 {
 	RUN(test_nothing_held);
@@ -183,5 +201,6 @@ int main(void)
 	RUN(test_never_ended);
 	RUN(test_two_of_the_largest);
 	RUN(test_who_finds_no_room_waits);
+	RUN(test_the_last_thread_does_not_wait);
 	return 0;
 }

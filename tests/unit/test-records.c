@@ -191,7 +191,7 @@ static int serve_on(const char *name, int gone, struct op *op,
 
 static int change_remove_it(struct op *op, struct zr_disk *disk)
 {
-	return change_remove(&fs, op, disk);
+	return change_remove(&fs, op, disk, "a");
 }
 
 static int remove_a(struct op *op)
@@ -639,16 +639,36 @@ static void test_what_nobody_asks_for_is_forgotten(void)
 
 /* A change waits until what was begun before it, in a former generation, is over. */
 
-static atomic_bool was_free_then;
+static atomic_bool was_free_then, has_ended;
+static atomic_int later_thread;
 
 static void *change_later(void *context)
 {
 	const struct record *former = context;
 
+	atomic_store(&later_thread, gettid());
 	records_lock(&fs.records);
 	atomic_store(&was_free_then, atomic_load(&former->state) == RECORD_FREE);
 	records_unlock(&fs.records);
+	atomic_store(&has_ended, true);
 	return NULL;
+}
+
+/* Does the thread wait for something? */
+static bool sleeps(int thread)
+{
+	char path[64], text[256] = "";
+	const char *end;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	(void)!fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	end = strrchr(text, ')');
+	return end && end[1] == ' ' && end[2] == 'S';
 }
 
 static void test_what_was_begun_comes_first(void)
@@ -663,7 +683,12 @@ static void test_what_was_begun_comes_first(void)
 	CHECK(record && atomic_load(&record->state) == RECORD_BEGUN);
 	records_forget_rest(&fs.records);
 	atomic_store(&was_free_then, false);
+	atomic_store(&has_ended, false);
+	atomic_store(&later_thread, 0);
 	CHECK(pthread_create(&thread, NULL, change_later, record) == 0);
+	while (!atomic_load(&has_ended) && !sleeps(atomic_load(&later_thread)))
+		sched_yield();
+	CHECK(!atomic_load(&has_ended));
 	records_resume(&fs.records, record);
 	records_answer(&fs.records, record, 0);
 	records_end(&fs.records, record);
