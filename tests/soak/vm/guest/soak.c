@@ -30,6 +30,7 @@
 #include "control.h"
 #include "hog.h"
 #include "killer.h"
+#include "kworkers.h"
 #include "watch.h"
 
 #define CHECKER_THREADS 4u
@@ -242,6 +243,7 @@ int main(int argc, char **argv)
 	soak.board->stride = strtoull(argv[7], NULL, 10);
 	set_oom_score(OOM_SELF);
 	watch_start(soak.board, argv[1]);
+	kworkers_start();
 	if (run_program(soak.begin)) {
 		/* A whole sample of the time after swapon. */
 		clock_wait_ms(1500);
