@@ -9,9 +9,12 @@ PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 li
 # To run what the README shows:
 PACKAGES_RUN=(mount util-linux e2fsprogs python3)
 # To test:
-PACKAGES_CHECK=(git python3-pytest xfsprogs btrfs-progs prometheus bash-completion mandoc)
+PACKAGES_CHECK=(git python3-pytest xfsprogs btrfs-progs prometheus bash-completion mandoc
+                strace)
 # To test all:
 PACKAGES_CHECK_ALL=(clang clang-format cppcheck libclang-rt-dev)
+# To swap in a virtual machine:
+PACKAGES_CHECK_VM=(qemu-system-x86 busybox-static)
 
 # mkfs, losetup and swapon live in sbin, which an ordinary user's PATH may lack.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
