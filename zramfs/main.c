@@ -191,8 +191,8 @@ static int run(struct options *options, char **argv)
 {
 	char resolved[PATH_MAX], path[PATH_MAX], message[MOUNT_MESSAGE_MAX];
 	static struct start start; /* its session stays */
+	ZR_CLEANUP(config_freep) struct config *config = NULL;
 	struct detach detach;
-	struct config *config;
 
 	config = start_config(options, &start.config_fd);
 	if (!config)
@@ -217,8 +217,8 @@ static int run(struct options *options, char **argv)
 	if (start_make(&start, options, config) < 0)
 		return EXIT_FAILURE;
 	if (options->no_keeper)
-		return worker_run_alone(options, &start, config, &detach);
-	config_free(config);
+		return worker_run_alone(options, &start, ZR_STEAL(config), &detach);
+	config = config_free(config);
 	return keeper_run(options, &start, &detach);
 }
 
@@ -235,7 +235,7 @@ static int run_launched(const char *mode, int argc, char **argv)
 {
 	struct arguments arguments = { 0 };
 	struct stat st;
-	int fd;
+	int fd, status;
 
 	if (fstat(LAUNCH_WIRE, &st) < 0 || !S_ISSOCK(st.st_mode)) {
 		log_line("%s: only zramfs itself starts such a process", mode);
@@ -250,8 +250,10 @@ static int run_launched(const char *mode, int argc, char **argv)
 	if (standard_error_is_null())
 		log_to_syslog();
 	safety_begin(argv);
-	return strcmp(mode, "--worker") == 0 ? worker_run(&arguments.options)
-					     : keeper_run_again(&arguments.options);
+	status = strcmp(mode, "--worker") == 0 ? worker_run(&arguments.options)
+					       : keeper_run_again(&arguments.options);
+	free(arguments.fuse_options);
+	return status;
 }
 
 int main(int argc, char **argv)
