@@ -19,6 +19,7 @@
 #include "hello.h"
 #include "io.h"
 #include "log.h"
+#include "order.h"
 #include "records.h"
 
 /* The largest request is a write: what was agreed at INIT, and its headers. */
@@ -30,6 +31,10 @@
 /* Wakes a thread that waits for a request. */
 #define WAKE_SIGNAL SIGUSR1
 #define WAKE_NS     1000000
+
+#if defined(__SANITIZE_THREAD__)
+char order_of_requests;
+#endif
 
 struct serving {
 	struct channel *channel;
@@ -125,6 +130,7 @@ static ssize_t request_read(struct channel *channel, uint8_t *request)
 	ssize_t n;
 
 	n = read(channel->fd, request, REQUEST_BYTES);
+	order_request();
 	if (n < 0)
 		return -errno;
 	/* Whole, always; else it could not be answered. */

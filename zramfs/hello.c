@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "order.h"
 
 /* In flags and flags2 of FUSE_INIT. */
 #define INIT_HAS_FLAGS2 (UINT32_C(1) << 30)
@@ -72,6 +73,7 @@ ssize_t hello_writev(int fd, const struct iovec *parts, int n_parts)
 	uint8_t reply[SHELF_INIT_BYTES];
 	uint32_t n_reply;
 
+	order_reply();
 	if (!now.init)
 		return writev(fd, parts, n_parts);
 

@@ -15,6 +15,7 @@
 #include "crash.h"
 #include "fs.h"
 #include "log.h"
+#include "order.h"
 #include "vfile.h"
 
 /* A request that drops much, handed over. */
@@ -61,6 +62,7 @@ int io_answer(int fd, uint64_t unique, int error, const void *bytes, size_t n_by
 	const struct iovec parts[] = { { .iov_base = &header, .iov_len = sizeof(header) },
 				       { .iov_base = (void *)bytes, .iov_len = n_bytes } };
 
+	order_reply();
 	return writev(fd, parts, n_bytes > 0 ? 2 : 1) < 0 ? -errno : 0;
 }
 

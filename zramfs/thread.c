@@ -11,7 +11,11 @@
 #include "shelf.h"
 
 /* The engine's deepest frame is a few KiB; stdio and libfuse want some more. */
+#if defined(__SANITIZE_THREAD__)
+#define STACK_BYTES (1u << 20) /* most of it is the sanitizer's */
+#else
 #define STACK_BYTES (256u << 10)
+#endif
 
 _Thread_local struct thread thread_self;
 
