@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "store.h"
 
@@ -36,6 +37,15 @@ struct shelf *shelf_map(int store_fd)
 	void *shelf = mmap(NULL, SHELF_HANDLES, PROT_READ, MAP_SHARED, store_fd, ZR_SHELF_START);
 
 	return shelf == MAP_FAILED ? NULL : shelf;
+}
+
+int shelf_note_mount(int store_fd, uint64_t mount_device)
+{
+	const off_t at = ZR_SHELF_START + (off_t)offsetof(struct shelf, mount_device);
+
+	return pwrite(store_fd, &mount_device, sizeof(mount_device), at) == sizeof(mount_device)
+		       ? 0
+		       : -EIO;
 }
 
 static bool is_listed(const uint64_t *list, uint64_t unique)

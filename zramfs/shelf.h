@@ -118,6 +118,10 @@ int shelf_get(struct shelf **shelfp, struct zr_store *store);
 /* The same for who has the store's descriptor alone: the beginning, mapped. NULL: it cannot. */
 struct shelf *shelf_map(int store_fd);
 
+/* Which mount it is, noted by who mounted, and has the store's descriptor alone. Return: 0 or -errno.
+ */
+int shelf_note_mount(int store_fd, uint64_t mount_device);
+
 /* A worker died. If it was of a fault, what it had in hand is suspect; what was so the last time
  * too is poison. Seats are empty then. To be called before anything is served. Return: how many
  * requests were found to be poison now. */

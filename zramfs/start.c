@@ -301,7 +301,8 @@ static int mount_make(struct start *start, const struct options *options)
 		return r;
 	}
 	start->fuse_fd = fuse_session_fd(start->session);
-	return 0;
+	/* Before anybody can mount something over it. */
+	return shelf_note_mount(start->store_fd, (uint64_t)mount_identity(options->mountpoint));
 }
 
 int start_make(struct start *start, const struct options *options, const struct config *config)

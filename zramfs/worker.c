@@ -551,9 +551,6 @@ static int serve_begin(struct worker *worker, int fault)
 		return refuse(worker, -ENOTCONN, "%s: the mount ended before it was ready: %s",
 			      worker->options->mountpoint, reason);
 	}
-	/* Before anybody can mount something over it. */
-	atomic_store(&worker->shelf->mount_device,
-		     (uint64_t)mount_identity(worker->options->mountpoint));
 	if (worker->wire >= 0)
 		say_ready(worker);
 	return 0;

@@ -62,6 +62,8 @@ def test_ext4(zramfs, machine, loads, chance):
 @pytest.mark.loop
 @pytest.mark.needs("losetup", "swapon")
 @pytest.mark.skipif(Cgroup.why_not() is not None, reason="no memory cgroup")
+@pytest.mark.skipif("TSAN_OPTIONS" in os.environ,
+                    reason="under TSan swapping is so slow that the cgroup kills its own")
 def test_swap(zramfs, machine, loads, chance):
     mount = zramfs("[swap0]\ndisksize = 512M\nformat = swap\n")
     device = machine.attach(mount.disk("swap0"))
