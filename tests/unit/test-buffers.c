@@ -33,18 +33,6 @@
 #define SANITIZED 0
 #endif
 
-/* They say that they have locked, and do nothing. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static unsigned int n_refused;
 
 /* Instead of the daemon's, which remembers it to be said. */
