@@ -181,12 +181,13 @@ static void death_describe(const struct child *child, int status, char text[KEEP
 		snprintf(text, KEEPER_TEXT_MAX, "exited with status %d", WEXITSTATUS(status));
 }
 
-/* A generation that could not, or did not want to. Return: what to tell the next one: the signal if
- * it died of a fault, 0 if it did not. */
+/* A generation that could not, or did not want to. One that served and made no progress is none of
+ * these: where the machine has no memory left nobody makes any, and what is in hand is no poison.
+ * Return: what to tell the next one: the signal if it died of a fault, 0 if it did not. */
 static int death_count(struct keeper *keeper, const struct child *child, int status)
 {
 	const bool served = child->state == CHILD_READY;
-	const bool fault = child->is_hung || (WIFSIGNALED(status) && is_fault(WTERMSIG(status))) ||
+	const bool fault = (WIFSIGNALED(status) && is_fault(WTERMSIG(status))) ||
 			   (!child->is_foreign && WIFEXITED(status));
 
 	/* Its successor was to be another, who died meanwhile. */

@@ -12,7 +12,7 @@
  *   a worker dies by a signal           the next generation serves
  *   five in a row die by a fault, or    the mount ends, with one line
  *     before they serve
- *   no progress while requests wait     the worker is killed, as if it had died of a fault
+ *   no progress while requests wait     the worker is killed: a hang becomes a pause
  *   the worker exits                    the mount is gone, or was asked to go: so does the keeper
  *   SIGTERM, SIGINT, SIGHUP             told to the worker
  *   SIGUSR2, or asked by the worker     upgrade: another binary is made ready beside the worker,
