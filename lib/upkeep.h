@@ -8,8 +8,8 @@
  * Whoever serves requests neither populates nor punches memory; this thread does. It is woken when
  * a class of the pool runs low, and looks around fifty times a second while something changes, once
  * a second while nothing does: is there memory to trim, and would a pass of compaction be worth it?
- * Where that is permitted it brings memory at the lowest real-time priority: who waits for it is
- * many, and it is one among all that run.
+ * Where that is permitted it has the lowest real-time priority: who waits for it is many, and it is
+ * one among all that run.
  *
  * Ownership: the engine is the caller's and outlives it.
  * Locking:   none of its own; takes COMPACT, GROW and below.
