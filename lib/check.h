@@ -29,6 +29,20 @@
 /* True where a build walks whole structures: if (ZR_PARANOID) thing_validate(thing); */
 #define ZR_PARANOID (ZR_DEBUG_LEVEL >= 2)
 
+/* Is a sanitizer in it? They have more address space than anybody can lock, and touch memory of their
+ * own at any time. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ZR_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+	__has_feature(memory_sanitizer)
+#define ZR_SANITIZED 1
+#endif
+#endif
+#ifndef ZR_SANITIZED
+#define ZR_SANITIZED 0
+#endif
+
 #define ZR_POISON_FRESH 0xAA
 #define ZR_POISON_FREED 0x55
 

@@ -101,23 +101,20 @@ bool fs_is_idle(struct fs *fs)
 	return jobs_are_idle(&fs->names) && jobs_are_idle(&fs->changes);
 }
 
-void fs_drain(struct fs *fs, bool all)
+void fs_drain(struct fs *fs)
 {
+	atomic_store(&fs->xending, true);
 	/* A job of names may post one of changes. */
 	jobs_stop(&fs->names);
 	jobs_stop(&fs->changes);
-	if (!all)
-		return;
-	atomic_store(&fs->xending, true);
 	jobs_stop(&fs->work);
 }
 
-void fs_deinit(struct fs *fs, bool keep)
+void fs_deinit(struct fs *fs)
 {
-	atomic_store(&fs->xending, true);
-	fs_drain(fs, true);
+	fs_drain(fs);
 	records_deinit(&fs->records);
-	handles_deinit(&fs->handles, keep);
+	handles_deinit(&fs->handles, false);
 	close(fs->ready);
 	pthread_mutex_destroy(&fs->lock);
 }

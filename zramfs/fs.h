@@ -75,13 +75,11 @@ int fs_start(struct fs *fs);
 /* Is there no job but what takes long? */
 bool fs_is_idle(struct fs *fs);
 
-/* No request is read any more: finish what is queued. @all: also what takes long, which is told to
- * stop; else that is left, for a successor who is asked again. */
-void fs_drain(struct fs *fs, bool all);
+/* No request is read any more: finish what is queued; what takes long is told to stop. */
+void fs_drain(struct fs *fs);
 
-/* No request is under way any more, but for jobs. @keep: what is open stays so in the store, for a
- * successor. */
-void fs_deinit(struct fs *fs, bool keep);
+/* The same, and nobody succeeds: nothing is open any more. */
+void fs_deinit(struct fs *fs);
 
 /* Attributes of a node. Return: 0 or -ENOENT. */
 int fs_stat(struct fs *fs, uint64_t node, struct stat *st);

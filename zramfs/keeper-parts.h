@@ -93,8 +93,6 @@ struct keeper {
 	unsigned int n_stuck;
 };
 
-/* Monotonic. */
-int64_t keeper_now_ns(void);
 int keeper_launch(struct keeper *keeper, struct child *child, int binary);
 void keeper_serve(struct keeper *keeper);
 void keeper_drop_spare(struct keeper *keeper);

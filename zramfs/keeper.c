@@ -22,6 +22,7 @@
 #include "log.h"
 #include "mount.h"
 #include "safety.h"
+#include "sync.h"
 #include "worker.h"
 
 /* So many generations in a row may fail. */
@@ -33,14 +34,6 @@
 /* Of a worker that does not come to serve, and of one that was told to finish. */
 #define START_TICKS 60u
 #define DRAIN_TICKS 10u
-
-int64_t keeper_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* children */
 
@@ -197,7 +190,7 @@ static int death_count(struct keeper *keeper, const struct child *child, int sta
 		keeper->n_failures = 0;
 		return 0;
 	}
-	if (served && keeper_now_ns() - child->ready_ns > SERVED_WELL_S * INT64_C(1000000000))
+	if (served && zr_monotonic_ns() - child->ready_ns > SERVED_WELL_S * INT64_C(1000000000))
 		keeper->n_failures = 0;
 	++keeper->n_failures;
 	if (!fault)
@@ -219,7 +212,7 @@ static void worker_died(struct keeper *keeper, int status)
 		keeper_end(keeper, EXIT_SUCCESS);
 
 	/* It was told, and did not live to hear it. */
-	if (keeper->told_ns != 0 && keeper_now_ns() - keeper->told_ns < KEEPER_LOOK_NS)
+	if (keeper->told_ns != 0 && zr_monotonic_ns() - keeper->told_ns < KEEPER_LOOK_NS)
 		keeper->terminate = true;
 	child_forget(&keeper->worker);
 	is_drained = WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DRAINED;
@@ -234,7 +227,7 @@ static void worker_died(struct keeper *keeper, int status)
 		keeper->fault = fault;
 	death_describe(&dead, status, last);
 	if (keeper->waiting_since_ns == 0) {
-		keeper->waiting_since_ns = keeper_now_ns();
+		keeper->waiting_since_ns = zr_monotonic_ns();
 		snprintf(keeper->death, sizeof(keeper->death), "%s", last);
 	}
 	/* Before anybody serves there is nothing to lose, and who typed the command is told why. */
@@ -291,7 +284,7 @@ static void asked_for_tell(struct keeper *keeper)
 		(void)wire_say(keeper->worker.end, WIRE_RELOAD);
 	if (keeper->terminate) {
 		(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
-		keeper->told_ns = keeper_now_ns();
+		keeper->told_ns = zr_monotonic_ns();
 	}
 	keeper->reload = keeper->terminate = false;
 }
@@ -311,7 +304,7 @@ static void say_death(struct keeper *keeper)
 static void worker_ready(struct keeper *keeper, const struct wire_message *message)
 {
 	keeper->worker.state = CHILD_READY;
-	keeper->worker.ready_ns = keeper_now_ns();
+	keeper->worker.ready_ns = zr_monotonic_ns();
 	keeper->worker.ticks = 0;
 	keeper->cannot_resend = message->error != 0;
 	/* What they died of is known, and will not be served again. */
@@ -561,7 +554,7 @@ static int signals_take(struct keeper *keeper)
 static _Noreturn void keeper_loop(struct keeper *keeper)
 {
 	struct child *children[] = { &keeper->worker, &keeper->spare, &keeper->upgrade.candidate };
-	int64_t next_ns = keeper_now_ns() + KEEPER_LOOK_NS;
+	int64_t next_ns = zr_monotonic_ns() + KEEPER_LOOK_NS;
 
 	for (;;) {
 		struct pollfd wanted[] = {
@@ -570,7 +563,7 @@ static _Noreturn void keeper_loop(struct keeper *keeper)
 			{ .fd = children[1]->end, .events = POLLIN },
 			{ .fd = children[2]->end, .events = POLLIN },
 		};
-		const int64_t left_ns = next_ns - keeper_now_ns();
+		const int64_t left_ns = next_ns - zr_monotonic_ns();
 		unsigned int i;
 
 		(void)poll(wanted, ZR_ARRAY_SIZE(wanted),
@@ -581,9 +574,9 @@ static _Noreturn void keeper_loop(struct keeper *keeper)
 		}
 		if (wanted[0].revents)
 			signal_read(keeper);
-		if (keeper_now_ns() >= next_ns) {
+		if (zr_monotonic_ns() >= next_ns) {
 			look(keeper);
-			next_ns = keeper_now_ns() + KEEPER_LOOK_NS;
+			next_ns = zr_monotonic_ns() + KEEPER_LOOK_NS;
 		}
 	}
 }
@@ -665,7 +658,7 @@ int keeper_run_again(const struct options *options)
 					.end = LAUNCH_WIRE,
 					.state = CHILD_READY,
 					.is_foreign = true,
-					.ready_ns = keeper_now_ns() };
+					.ready_ns = zr_monotonic_ns() };
 	keeper.cannot_resend = !hello_can_resend(&keeper.shelf->init);
 	upgrade_begin(&keeper, fcntl(keeper.binary, F_DUPFD_CLOEXEC, LAUNCH_END), "", false);
 	keeper_loop(&keeper);

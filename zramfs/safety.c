@@ -24,19 +24,6 @@
 #define PR_SET_IO_FLUSHER 57
 #endif
 
-/* They have far more address space than anybody can lock. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-	__has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 #define OOM_SCORE_ADJ "/proc/self/oom_score_adj"
 #define OOM_NEVER     "-1000"
 
@@ -238,7 +225,7 @@ static void refuse_lock(enum measure measure)
 /* @flags of mlockall(2). */
 static void lock_all(enum measure measure, int flags)
 {
-	if (SANITIZED)
+	if (ZR_SANITIZED)
 		pass_over(measure);
 	else if (!is_limitless())
 		refuse_lock(measure);
@@ -291,7 +278,7 @@ void safety_lock_store(struct zr_store *store)
 
 	/* What came with the mapping. Whole it must not be locked, or the store would be full; and
 	 * what is locked whole already stays populated. */
-	if (!SANITIZED && is_limitless())
+	if (!ZR_SANITIZED && is_limitless())
 		(void)mlockall(MCL_CURRENT | MCL_ONFAULT);
 	lock_all(FUTURE, MCL_FUTURE);
 }

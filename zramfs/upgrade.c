@@ -12,6 +12,7 @@
 
 #include "keeper-parts.h"
 #include "log.h"
+#include "sync.h"
 
 /* A program that does not come to say that it is there, or to map the store. Looks. */
 #define CANDIDATE_TICKS 60u
@@ -92,7 +93,7 @@ static void drain(struct keeper *keeper)
 		return; /* looked at again */
 	upgrade->is_draining = true;
 	upgrade->ticks = 0;
-	keeper->waiting_since_ns = keeper_now_ns();
+	keeper->waiting_since_ns = zr_monotonic_ns();
 	snprintf(keeper->death, sizeof(keeper->death), "was replaced");
 	if (wire_say(keeper->worker.end, WIRE_DRAIN) < 0)
 		kill(keeper->worker.pid, SIGKILL);
@@ -203,7 +204,7 @@ void upgrade_look(struct keeper *keeper)
 		fail(keeper, ETIMEDOUT, "the new program did not come to be ready");
 
 	if (upgrade->before >= 0 && !upgrade->is_new && keeper->worker.state == CHILD_READY &&
-	    keeper_now_ns() - keeper->worker.ready_ns > GO_BACK_S * INT64_C(1000000000)) {
+	    zr_monotonic_ns() - keeper->worker.ready_ns > GO_BACK_S * INT64_C(1000000000)) {
 		close(upgrade->before);
 		upgrade->before = -1;
 	}

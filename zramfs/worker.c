@@ -24,6 +24,7 @@
 #include "mount.h"
 #include "reload.h"
 #include "safety.h"
+#include "sync.h"
 #include "launch.h"
 #include "wire.h"
 #include "wish.h"
@@ -245,14 +246,6 @@ static bool signal_handle(struct worker *worker)
 /* A keeper that cannot start must not be started for ever. */
 #define RENEW_NS INT64_C(1000000000)
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* Return: the end of a wire to a new keeper, or -errno. */
 static int keeper_start(struct worker *worker)
 {
@@ -286,11 +279,11 @@ static void keeper_renew(struct worker *worker)
 	if (worker->wire >= 0)
 		close(worker->wire);
 	worker->wire = -1;
-	if (monotonic_ns() - worker->renewed_ns < RENEW_NS)
+	if (zr_monotonic_ns() - worker->renewed_ns < RENEW_NS)
 		return;
 
 	r = keeper_start(worker);
-	worker->renewed_ns = monotonic_ns();
+	worker->renewed_ns = zr_monotonic_ns();
 	if (r >= 0)
 		worker->wire = r;
 	if (!worker->is_unkept && r >= 0)
@@ -320,7 +313,7 @@ static _Noreturn void drain(struct worker *worker)
 		poll(NULL, 0, 1);
 
 	if (!can_resend)
-		fs_drain(&worker->fs, true);
+		fs_drain(&worker->fs);
 	for (i = 0; can_resend && i < JOBS_MS && !fs_is_idle(&worker->fs); ++i)
 		poll(NULL, 0, 1);
 
@@ -614,7 +607,7 @@ static void worker_end(struct worker *worker, int status)
 		_exit(status);
 
 	worker->channel = channel_free(worker->channel);
-	fs_deinit(&worker->fs, false);
+	fs_deinit(&worker->fs);
 	fuse_session_destroy(worker->session);
 	zr_store_free(worker->store);
 	reload_deinit(&worker->reload);

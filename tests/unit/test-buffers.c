@@ -21,18 +21,6 @@
 
 #define REPLY_BYTES KIB(128)
 
-/* They say that they have locked, and do nothing. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static unsigned int n_refused;
 
 /* Instead of the daemon's, which remembers it to be said. */
@@ -78,7 +66,7 @@ static void check_resident(const struct buffer *buffer, bool is_locked)
 
 	CHECK(sum.size == buffer->n_bytes / 1024);
 	CHECK(sum.rss == sum.size);
-	if (SANITIZED)
+	if (ZR_SANITIZED)
 		return;
 	CHECK(buffer->is_locked == is_locked);
 	CHECK(sum.locked == (is_locked ? sum.size : 0));
@@ -162,7 +150,7 @@ static void test_a_child_takes_nothing_away(void)
 		*(volatile uint8_t *)(buffer.bytes + at) = 1;
 	CHECK(getrusage(RUSAGE_THREAD, &after) == 0);
 	/* Of other memory a few may be. */
-	CHECK(SANITIZED || after.ru_minflt - before.ru_minflt < 16);
+	CHECK(ZR_SANITIZED || after.ru_minflt - before.ru_minflt < 16);
 	buffer_free(&buffer);
 }
 
@@ -284,13 +272,13 @@ static void locks_the_first_ones(void)
 		buffer_lock(&buffers[i]);
 	for (i = 0; i < ZR_ARRAY_SIZE(buffers); ++i)
 		check_resident(&buffers[i], i >= 2);
-	CHECK(SANITIZED || n_refused == 2);
+	CHECK(ZR_SANITIZED || n_refused == 2);
 
 	/* What is freed counts no more. */
 	buffer_free(&buffers[3]);
 	buffer_lock(&buffers[0]);
 	check_resident(&buffers[0], true);
-	CHECK(SANITIZED || n_refused == 2);
+	CHECK(ZR_SANITIZED || n_refused == 2);
 }
 
 static void locks_nothing(void)
@@ -298,7 +286,7 @@ static void locks_nothing(void)
 	struct thread_room room;
 
 	check_room(&room, false);
-	CHECK(SANITIZED || n_refused == 2);
+	CHECK(ZR_SANITIZED || n_refused == 2);
 }
 
 static void test_a_small_limit(void)

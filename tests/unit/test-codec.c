@@ -8,21 +8,12 @@
 #include <sys/syscall.h>
 
 #include "codec.h"
+#include "check.h"
 
 #define N_PAGES 64u
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
-#endif
-
-/* Sanitizers allocate and touch memory of their own. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-	__has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
 #endif
 
 /* What the kernel says to the next request for memory; 0: what it wants. */
@@ -41,7 +32,7 @@ int madvise(void *address, size_t n_bytes, int advice)
 static unsigned long n_allocations;
 
 /* The libraries, too, allocate through these. */
-#if defined(__GLIBC__) && !defined(SANITIZED)
+#if defined(__GLIBC__) && !ZR_SANITIZED
 #define COUNTS_ALLOCATIONS 1
 
 void *__libc_malloc(size_t n_bytes);
@@ -377,7 +368,7 @@ static void test_first_use_takes_no_memory(void)
 		if (after.ru_minflt == before.ru_minflt && after.ru_majflt == before.ru_majflt)
 			break;
 	}
-#ifndef SANITIZED
+#if !ZR_SANITIZED
 	CHECK(round < 20);
 #endif
 #ifdef COUNTS_ALLOCATIONS

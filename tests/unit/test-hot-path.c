@@ -18,17 +18,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 #define N_PAGES 2048u
 #define N_STEPS 100000u
 
@@ -37,7 +26,7 @@ static _Thread_local bool hot;
  */
 static _Thread_local volatile unsigned int n_calls;
 
-#if !SANITIZED && defined(__GLIBC__)
+#if !ZR_SANITIZED && defined(__GLIBC__)
 #define INTERPOSED 1
 
 /* The C library's own names of its own functions. */
@@ -266,7 +255,7 @@ static void test_page_faults(void)
 		any_step(&rng);
 	n_faults = faults_so_far() - n_faults;
 	printf("# %ld page faults in %u reads, writes and discards\n", n_faults, N_STEPS);
-	if (ZR_DEBUG_LEVEL == 0 && !SANITIZED)
+	if (ZR_DEBUG_LEVEL == 0 && !ZR_SANITIZED)
 		CHECK(n_faults == 0);
 	tear_down();
 }
