@@ -21,7 +21,6 @@ _Thread_local struct thread thread_self;
 
 struct start {
 	struct thread thread;
-	const char *name;
 	void (*main_)(void *context);
 	void *context;
 };
@@ -54,13 +53,13 @@ static void *thread_main(void *argument)
 
 	free(argument);
 	thread_self = start.thread;
-	pthread_setname_np(pthread_self(), start.name);
 	start.main_(start.context);
 	thread_self.ctx = zr_ctx_free(thread_self.ctx);
 	return NULL;
 }
 
-static int thread_create(pthread_t *threadp, struct thread_room *room, struct start *start)
+static int thread_create(pthread_t *threadp, struct thread_room *room, const char *name,
+			 struct start *start)
 {
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
 	sigset_t all, before;
@@ -85,6 +84,9 @@ static int thread_create(pthread_t *threadp, struct thread_room *room, struct st
 		r = pthread_create(threadp, &attr, thread_main, start);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
+	/* By whoever starts it: who looks for a thread by its name finds it from the first moment. */
+	if (r == 0)
+		pthread_setname_np(*threadp, name);
 	return -r;
 }
 
@@ -97,7 +99,6 @@ int thread_start(pthread_t *threadp, struct thread_room *room, const char *name,
 	start = calloc(1, sizeof(*start));
 	if (!start)
 		return -ENOMEM;
-	start->name = name;
 	start->main_ = main_;
 	start->context = context;
 
@@ -107,7 +108,7 @@ int thread_start(pthread_t *threadp, struct thread_room *room, const char *name,
 	if (r == 0) {
 		start->thread.reply = room->reply.bytes;
 		start->thread.n_reply = n_reply;
-		r = thread_create(threadp, room, start);
+		r = thread_create(threadp, room, name, start);
 	}
 	if (r < 0) {
 		zr_ctx_free(start->thread.ctx);
