@@ -12,9 +12,7 @@ PACKAGES_RUN=(mount util-linux e2fsprogs python3)
 PACKAGES_CHECK=(git python3-pytest xfsprogs btrfs-progs prometheus bash-completion mandoc
                 strace)
 # To test all:
-PACKAGES_CHECK_ALL=(clang clang-format cppcheck libclang-rt-dev)
-# To swap in a virtual machine:
-PACKAGES_CHECK_VM=(qemu-system-x86 busybox-static)
+PACKAGES_CHECK_ALL=(clang clang-format cppcheck libclang-rt-dev qemu-system-x86 busybox-static)
 
 # mkfs, losetup and swapon live in sbin, which an ordinary user's PATH may lack.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

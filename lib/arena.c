@@ -201,11 +201,12 @@ bool zr_arena_next_data(const struct zr_arena *arena, uint64_t offset, uint64_t 
 	if (start < 0)
 		return false;
 
-	end = lseek(arena->fd, start, SEEK_HOLE);
+	end = endp ? lseek(arena->fd, start, SEEK_HOLE) : 0;
 	if (end < 0)
 		return false;
 
 	*startp = (uint64_t)start;
-	*endp = (uint64_t)end;
+	if (endp)
+		*endp = (uint64_t)end;
 	return true;
 }

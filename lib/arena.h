@@ -61,7 +61,7 @@ void zr_arena_punch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
 /* Bytes of memory that the file holds now. */
 uint64_t zr_arena_memory(const struct zr_arena *arena);
 
-/* The first populated offset at or above @offset, and where that run ends (*endp).
+/* The first populated offset at or above @offset, and where that run ends (*endp, if not NULL).
  * Return: false if there is none. */
 bool zr_arena_next_data(const struct zr_arena *arena, uint64_t offset, uint64_t *startp,
 			uint64_t *endp);

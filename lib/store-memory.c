@@ -12,7 +12,7 @@
 #include "crash.h"
 #include "store-parts.h"
 
-/* Mapped between two looks at whether that is still wanted. */
+/* Mapped between two looks at whether that is still wanted; and what one page table maps, or less. */
 #define PIECE_BYTES (UINT64_C(2) << 20)
 
 /* the shelf */
@@ -143,6 +143,17 @@ int zr_store_populate(struct zr_store *store, const struct zr_stop *stop, uint64
 	if (n_bytesp)
 		*n_bytesp = populating.n_bytes;
 	return 0;
+}
+
+void zr_store_follow(struct zr_store *store)
+{
+	const struct zr_arena *arena = &store->engine.arena;
+	uint64_t at = 0;
+
+	while (zr_arena_next_data(arena, at, &at, NULL)) {
+		(void)zr_arena_fault_in(&store->engine.arena, at, arena->grain_bytes);
+		at = zr_align_up(at + 1, PIECE_BYTES);
+	}
 }
 
 /* limits and figures */

@@ -34,12 +34,27 @@ struct zr_store *zr_store_free(struct zr_store *store)
 
 int zr_store_tend(struct zr_store *store)
 {
+	int r;
+
+	if (store->is_tended)
+		return 0;
+	r = zr_store_tend_later(store);
+	if (r < 0)
+		return r;
+	zr_upkeep_begin(store->upkeep);
+	store->is_tended = true;
+	return 0;
+}
+
+int zr_store_tend_later(struct zr_store *store)
+{
 	return store->upkeep ? 0 : zr_upkeep_new(&store->upkeep, &store->engine);
 }
 
 void zr_store_untend(struct zr_store *store)
 {
 	store->upkeep = zr_upkeep_free(store->upkeep);
+	store->is_tended = false;
 }
 
 uint64_t zr_store_compact(struct zr_store *store)

@@ -48,6 +48,8 @@
 struct zr_upkeep {
 	struct zr_engine *engine;
 	pthread_t thread;
+	sem_t may_begin;
+	bool has_begun; /* the caller's */
 	_Atomic bool xstop;
 	/* the thread's own */
 	bool passing;
@@ -136,6 +138,8 @@ static void *run(void *context)
 	struct zr_upkeep *upkeep = context;
 	struct zr_pool *pool = &upkeep->engine->pool;
 
+	while (sem_wait(&upkeep->may_begin) < 0)
+		;
 	while (!atomic_load(&upkeep->xstop)) {
 		wait_a_while(upkeep);
 		if (atomic_load(&pool->xwoken)) {
@@ -203,11 +207,10 @@ int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine)
 		return -ENOMEM;
 
 	upkeep->engine = engine;
-	upkeep->passing = zr_compact_is_under_way(engine); /* whoever was here before left it */
-	zr_pool_tend(&engine->pool, true);
+	zr_must(sem_init(&upkeep->may_begin, 0, 0));
 	r = thread_start(upkeep);
 	if (r < 0) {
-		zr_pool_tend(&engine->pool, false);
+		zr_must(sem_destroy(&upkeep->may_begin));
 		free(upkeep);
 		return r;
 	}
@@ -216,15 +219,29 @@ int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine)
 	return 0;
 }
 
+void zr_upkeep_begin(struct zr_upkeep *upkeep)
+{
+	upkeep->passing =
+		zr_compact_is_under_way(upkeep->engine); /* whoever was here before left it */
+	upkeep->has_begun = true;
+	zr_pool_tend(&upkeep->engine->pool, true);
+	zr_must(sem_post(&upkeep->may_begin));
+}
+
 struct zr_upkeep *zr_upkeep_free(struct zr_upkeep *upkeep)
 {
 	if (!upkeep)
 		return NULL;
 
 	atomic_store(&upkeep->xstop, true);
-	zr_must(sem_post(&upkeep->engine->pool.wake));
+	if (upkeep->has_begun)
+		zr_must(sem_post(&upkeep->engine->pool.wake));
+	else
+		zr_must(sem_post(&upkeep->may_begin));
 	zr_must(pthread_join(upkeep->thread, NULL));
-	zr_pool_tend(&upkeep->engine->pool, false);
+	if (upkeep->has_begun)
+		zr_pool_tend(&upkeep->engine->pool, false);
+	zr_must(sem_destroy(&upkeep->may_begin));
 	free(upkeep);
 	return NULL;
 }

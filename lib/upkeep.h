@@ -11,6 +11,9 @@
  * Where that is permitted it has the lowest real-time priority: who waits for it is many, and it is
  * one among all that run.
  *
+ * Making it and letting it begin are apart: a thread wants memory of its own, and whoever takes over
+ * a store when there is none has it made before.
+ *
  * Ownership: the engine is the caller's and outlives it.
  * Locking:   none of its own; takes COMPACT, GROW and below.
  * Errors:    -EAGAIN or -ENOMEM where there is no thread to be had.
@@ -21,7 +24,11 @@
 
 struct zr_upkeep;
 
+/* It waits. Of @engine nothing is looked at yet. */
 int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine);
+
+/* Once, when the engine is loaded. */
+void zr_upkeep_begin(struct zr_upkeep *upkeep);
 
 /* Whoever waits for memory is woken, and gets it themselves from now on. */
 struct zr_upkeep *zr_upkeep_free(struct zr_upkeep *upkeep);

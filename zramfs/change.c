@@ -72,7 +72,7 @@ int change_make(struct fs *fs, struct op *op, const struct zr_disk_spec *spec,
 
 	wanted.disk_id = zr_store_next_id(fs->store);
 	op->record = records_begin(&fs->records, &wanted);
-	r = zr_store_add(fs->store, thread_self.ctx, spec, diskp);
+	r = zr_store_add(fs->store, fs->ctx, spec, diskp);
 	records_answer(&fs->records, op->record, -r);
 	return r;
 }
@@ -183,7 +183,7 @@ int change_truncate(struct fs *fs, struct op *op, struct zr_disk *disk, uint64_t
 	}
 
 	op->record = records_begin(&fs->records, &wanted);
-	r = zr_disk_truncate(disk, thread_self.ctx, size_bytes);
+	r = zr_disk_truncate(disk, fs->ctx, size_bytes);
 	records_answer(&fs->records, op->record, -r);
 	return r;
 }

@@ -17,13 +17,16 @@
 #include "heap.h"
 #include "held.h"
 #include "hello.h"
+#include "hurry.h"
 #include "io.h"
 #include "log.h"
 #include "order.h"
 #include "records.h"
 
-/* The largest request is a write: what was agreed at INIT, and its headers. */
-#define REQUEST_BYTES (THREAD_REPLY_BYTES + 4096u)
+/* The largest request is a write: what was agreed at INIT, and its headers. The largest reply is a
+ * read's, whose request is no longer than headers: so one buffer is enough for both. */
+#define REQUEST_HEAD_BYTES 4096u
+#define REQUEST_BYTES      (REQUEST_HEAD_BYTES + THREAD_REPLY_BYTES)
 
 /* enum fuse_notify_code, Linux 6.9 */
 #define NOTIFY_RESEND 7
@@ -392,9 +395,11 @@ static void serving_main(void *context)
 	const uint64_t one = 1;
 
 	thread_self.seat = &channel->shelf->seats[serving - channel->serving];
-	heap_warm(HEAP_BYTES);
+	thread_self.reply = serving->request.bytes + REQUEST_HEAD_BYTES;
+	thread_self.n_reply = THREAD_REPLY_BYTES;
 	wakes_take();
 	wait_begin(channel);
+	(void)hurry(0, false); /* it may have been made to, while it waited */
 	/* What comes again is read first: changes wait until all of it was. */
 	while ((!atomic_load(&channel->stopping) || atomic_load(&channel->is_resending)) &&
 	       serve_one(channel, serving->request.bytes))
@@ -406,6 +411,10 @@ static void serving_main(void *context)
 		abort(); /* an eventfd takes a 1 */
 }
 
+static const struct thread_kind serving_kind = { .name = "zramfs-serve",
+						 .n_heap = HEAP_BYTES,
+						 .moves_pages = true };
+
 static int serving_start(struct channel *channel, struct serving *serving)
 {
 	int r;
@@ -414,8 +423,7 @@ static int serving_start(struct channel *channel, struct serving *serving)
 	r = buffer_make(&serving->request, REQUEST_BYTES);
 	if (r < 0)
 		return r;
-	r = thread_start(&serving->thread, &serving->room, "zramfs-serve", THREAD_REPLY_BYTES,
-			 serving_main, serving);
+	r = thread_start(&serving->thread, &serving->room, &serving_kind, serving_main, serving);
 	if (r < 0)
 		buffer_free(&serving->request);
 	return r;
@@ -428,7 +436,6 @@ static void memory_lock(struct channel *channel)
 
 	for (i = 0; i < channel->n_threads; ++i) {
 		buffer_lock(&channel->serving[i].request);
-		buffer_lock(&channel->serving[i].room.reply);
 	}
 	for (i = 0; i < channel->n_threads; ++i)
 		buffer_lock(&channel->serving[i].room.stack);
@@ -450,7 +457,6 @@ static int threads_start(struct channel *channel, unsigned int n_threads)
 {
 	int r = 0;
 
-	heap_begin();
 	while (r == 0 && channel->n_threads < n_threads) {
 		atomic_fetch_add(&channel->n_running, 1);
 		r = serving_start(channel, &channel->serving[channel->n_threads]);

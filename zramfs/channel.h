@@ -20,7 +20,7 @@
  * Ownership: session and filesystem stay the caller's, and the descriptor.
  * Locking:   none, but while the kernel sends again; it hands each request to one thread.
  * Errors:    -ENOMEM, -EAGAIN from making it.
- * Cost:      a thread holds a request and a reply, 1 MiB each, its stack and its heap.
+ * Cost:      a thread holds 1 MiB for request and reply, its stack, its heap and its context.
  */
 
 #include <fuse_lowlevel.h>

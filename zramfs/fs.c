@@ -47,11 +47,13 @@ int fs_start(struct fs *fs)
 {
 	int r;
 
-	r = jobs_start(&fs->names, "zramfs-names", THREADS_NAMES);
+	r = zr_ctx_new(&fs->ctx);
 	if (r == 0)
-		r = jobs_start(&fs->changes, "zramfs-changes", THREADS_CHANGES);
+		r = jobs_start(&fs->names, "zramfs-names", THREADS_NAMES, false);
 	if (r == 0)
-		r = jobs_start(&fs->work, "zramfs-work", THREADS_WORK);
+		r = jobs_start(&fs->changes, "zramfs-changes", THREADS_CHANGES, false);
+	if (r == 0)
+		r = jobs_start(&fs->work, "zramfs-work", THREADS_WORK, false);
 	if (r < 0)
 		return r;
 	jobs_lock(&fs->names);
@@ -83,17 +85,14 @@ int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
 
 int fs_load(struct fs *fs)
 {
-	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
 	int r;
 
 	r = handles_init(&fs->handles, fs->store, fs->shelf);
 	if (r < 0)
 		return r;
 	records_init(&fs->records, fs->shelf);
-	r = zr_ctx_new(&ctx);
-	if (r == 0)
-		records_recover(&fs->records, fs->store, ctx, &fs->defaults.attrs);
-	return r;
+	records_recover(&fs->records, fs->store, fs->ctx, &fs->defaults.attrs);
+	return 0;
 }
 
 bool fs_is_idle(struct fs *fs)
@@ -113,6 +112,7 @@ void fs_drain(struct fs *fs)
 void fs_deinit(struct fs *fs)
 {
 	fs_drain(fs);
+	fs->ctx = zr_ctx_free(fs->ctx);
 	records_deinit(&fs->records);
 	handles_deinit(&fs->handles, false);
 	close(fs->ready);

@@ -48,6 +48,7 @@ struct fs {
 	int ready;              /* eventfd, readable once the kernel has been answered */
 	struct handles handles;
 	struct records records;
+	struct zr_ctx *ctx; /* of whoever has a record begun: one thread at a time */
 	struct jobs names, changes, work;
 	_Atomic bool xending; /* long work is to stop */
 	/* set by the worker before anything is served; NULL: there is none */
@@ -60,17 +61,17 @@ struct fs {
 
 extern const struct fuse_lowlevel_ops fs_ops;
 
-/* In three steps, so that most of it is there before the store is this process's. @n_threads: how
- * many will serve disks. */
+/* In three steps, so that all that takes memory is there before the store is this process's.
+ * @n_threads: how many will serve disks. */
 int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
 	    const struct zr_disk_spec *defaults, unsigned int n_threads);
+
+/* The threads for jobs, once those that serve disks are there: nothing is asked for yet. */
+int fs_start(struct fs *fs);
 
 /* What a former generation had open is open, and what it had begun is completed. The store is
  * loaded. */
 int fs_load(struct fs *fs);
-
-/* Begin jobs: what was asked for already, and what will be. */
-int fs_start(struct fs *fs);
 
 /* Is there no job but what takes long? */
 bool fs_is_idle(struct fs *fs);

@@ -13,6 +13,9 @@
 /* An arena is a heap of 64 MiB at most: its end is never given back. */
 #define TRIM_THRESHOLD (64 << 20)
 
+/* By which it grows, beyond what is asked for. */
+#define HEAP_STEP_BYTES (16u << 10)
+
 /* Below the threshold from which on a piece is mapped by itself. */
 #define PIECE_BYTES (16u << 10)
 
@@ -21,7 +24,7 @@ void heap_begin(void)
 #ifdef __GLIBC__
 	mallopt(M_ARENA_MAX, ARENAS_MAX);
 	mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
-	mallopt(M_TOP_PAD, HEAP_BYTES); /* what an arena has from the beginning */
+	mallopt(M_TOP_PAD, HEAP_STEP_BYTES);
 #endif
 }
 

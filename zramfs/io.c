@@ -392,7 +392,7 @@ int io_new(struct io **iop, struct fs *fs, int fd)
 
 	/* What is dropped may be all of a large disk: no hang. */
 	jobs_init(&io->punches, &fs->shelf->seats[SHELF_SEATS - 1], true);
-	r = jobs_start(&io->punches, "zramfs-punch", 1);
+	r = jobs_start(&io->punches, "zramfs-punch", 1, true);
 	if (r < 0) {
 		buffer_free(&memory);
 		return r;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "heap.h"
+#include "hurry.h"
 #include "shelf.h"
 
 static bool may_begin_locked(const struct jobs *jobs)
@@ -52,7 +54,9 @@ static void jobs_main(void *context)
 	if (jobs->seats)
 		thread_self.seat = jobs->seats + atomic_fetch_add(&jobs->n_seated, 1);
 	thread_self.takes_long = jobs->takes_long;
-	while ((job = job_wait(jobs)))
+	job = job_wait(jobs);
+	(void)hurry(0, false); /* it may have been made to, while it waited */
+	for (; job; job = job_wait(jobs))
 		job_run(jobs, job);
 }
 
@@ -65,15 +69,19 @@ void jobs_init(struct jobs *jobs, struct seat *seats, bool takes_long)
 	jobs->takes_long = takes_long;
 }
 
-int jobs_start(struct jobs *jobs, const char *name, unsigned int n_threads)
+int jobs_start(struct jobs *jobs, const char *name, unsigned int n_threads, bool moves_pages)
 {
+	const struct thread_kind kind = { .name = name,
+					  .n_reply = THREAD_JOB_REPLY_BYTES,
+					  .n_heap = HEAP_JOB_BYTES,
+					  .moves_pages = moves_pages };
 	int r;
 
 	ZR_ASSERT(n_threads > 0 && n_threads <= JOBS_THREADS_MAX);
 
 	for (jobs->n_threads = 0; jobs->n_threads < n_threads; ++jobs->n_threads) {
 		r = thread_start(&jobs->threads[jobs->n_threads], &jobs->rooms[jobs->n_threads],
-				 name, THREAD_JOB_REPLY_BYTES, jobs_main, jobs);
+				 &kind, jobs_main, jobs);
 		if (r < 0) {
 			jobs_stop(jobs);
 			return r;

@@ -55,8 +55,8 @@ struct jobs {
  * @takes_long: what they do may take as long as it takes. */
 void jobs_init(struct jobs *jobs, struct seat *seats, bool takes_long);
 
-/* Begin, with at most JOBS_THREADS_MAX threads of that name. */
-int jobs_start(struct jobs *jobs, const char *name, unsigned int n_threads);
+/* Begin, with at most JOBS_THREADS_MAX threads of that name. @moves_pages: each has a context. */
+int jobs_start(struct jobs *jobs, const char *name, unsigned int n_threads, bool moves_pages);
 
 /* Lock the memory of the threads. */
 void jobs_lock(struct jobs *jobs);

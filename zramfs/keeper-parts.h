@@ -44,6 +44,7 @@ struct child {
 	enum child_state state;
 	bool is_foreign; /* not our child: its end is seen by its end of the wire */
 	bool is_hung;    /* and was killed for it */
+	bool has_all;    /* serves changes, too, and has what memory it needs */
 	unsigned int ticks;
 	int64_t ready_ns;
 	char why[WIRE_TEXT_MAX]; /* it refused */
@@ -75,6 +76,7 @@ struct keeper {
 	struct shelf *shelf;
 	struct detach *detach; /* NULL once the first worker was ready */
 	struct child worker, spare;
+	uint64_t followed_bytes; /* how large the store was when the spare one was told last */
 	struct upgrade upgrade;
 	uint64_t generation;        /* of the worker */
 	uint64_t generation_before; /* the last one that served */
@@ -93,6 +95,7 @@ struct keeper {
 	unsigned int n_stuck;
 };
 
+/* In a hurry while requests wait for somebody who serves. */
 int keeper_launch(struct keeper *keeper, struct child *child, int binary);
 void keeper_serve(struct keeper *keeper);
 void keeper_drop_spare(struct keeper *keeper);

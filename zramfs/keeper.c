@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "hello.h"
+#include "hurry.h"
 #include "keeper-parts.h"
 #include "log.h"
 #include "mount.h"
@@ -31,9 +32,14 @@
 /* Who served that long has not died of what the one before died of. */
 #define SERVED_WELL_S 60
 
-/* Of a worker that does not come to serve, and of one that was told to finish. */
-#define START_TICKS 60u
-#define DRAIN_TICKS 10u
+/* Of a worker that does not come to serve, of one that was told to finish, and of one that serves and
+ * does not say that it has all it needs: a former version does not. */
+#define START_TICKS  60u
+#define DRAIN_TICKS  10u
+#define SETTLE_TICKS 10u
+
+/* The spare one is told of so much more. */
+#define FOLLOW_BYTES (UINT64_C(4) << 20)
 
 /* children */
 
@@ -65,13 +71,20 @@ int keeper_launch(struct keeper *keeper, struct child *child, int binary)
 				 .fds = { [LAUNCH_FUSE] = keeper->fuse_fd,
 					  [LAUNCH_STORE] = keeper->store_fd,
 					  [LAUNCH_CONFIG] = keeper->config_fd,
-					  [LAUNCH_BINARY] = binary } };
+					  [LAUNCH_BINARY] = binary },
+				 .in_hurry = keeper->waiting_since_ns != 0 };
 
 	r = wire_pair(ends);
 	if (r < 0)
 		return r;
 	launch.fds[LAUNCH_WIRE] = ends[1];
+	/* A fork wants memory of who forks. Not for longer: at such a priority a process that ends
+	 * takes up to a second for it, sometimes. */
+	if (launch.in_hurry)
+		(void)hurry(0, true);
 	r = launch_run(&launch);
+	if (launch.in_hurry)
+		(void)hurry(0, false);
 	close(ends[1]);
 	if (r < 0) {
 		close(ends[0]);
@@ -81,8 +94,27 @@ int keeper_launch(struct keeper *keeper, struct child *child, int binary)
 	return 0;
 }
 
-/* There is always somebody who is to serve, and when that one does, somebody to follow. What cannot
- * be had now is tried again with the next look. */
+static uint64_t store_bytes(const struct keeper *keeper)
+{
+	struct stat st;
+
+	return fstat(keeper->store_fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+/* The spare one has page tables for what there was when it was made, and memory to load it. */
+static void spare_follow(struct keeper *keeper)
+{
+	const uint64_t n_bytes = store_bytes(keeper);
+
+	if (keeper->spare.state != CHILD_STANDBY || n_bytes < keeper->followed_bytes + FOLLOW_BYTES)
+		return;
+	keeper->followed_bytes = n_bytes;
+	(void)wire_say(keeper->spare.end, WIRE_FOLLOW);
+}
+
+/* There is always somebody who is to serve, and when that one does, somebody to follow: not before
+ * it has settled, since there may be too little memory for both, and none becomes free until then.
+ * What cannot be had now is tried again with the next look. */
 static void children_provide(struct keeper *keeper)
 {
 	if (keeper->worker.state == CHILD_GONE) {
@@ -90,11 +122,15 @@ static void children_provide(struct keeper *keeper)
 			(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
 		keeper->worker = keeper->spare;
 		keeper->spare = CHILD_NONE;
+		if (keeper->worker.pid > 0)
+			hurry_all(keeper->worker.pid);
 		keeper_serve(keeper);
 	}
-	if (keeper->worker.state == CHILD_READY && keeper->spare.state == CHILD_GONE &&
-	    !keeper->spare_failed)
+	if (keeper->worker.state == CHILD_READY && keeper->worker.has_all &&
+	    keeper->spare.state == CHILD_GONE && !keeper->spare_failed) {
 		(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
+		keeper->followed_bytes = store_bytes(keeper);
+	}
 }
 
 /* Tell who is to serve to do so, once it is there to be told. */
@@ -322,8 +358,6 @@ static void worker_ready(struct keeper *keeper, const struct wire_message *messa
 		if (detach_ready(detach) < 0)
 			(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
 	}
-	/* The terminal was left, and nobody else is given it. */
-	children_provide(keeper);
 	upgrade_done(keeper);
 	say_death(keeper);
 	keeper->generation_before = keeper->generation;
@@ -369,6 +403,10 @@ static void worker_message(struct keeper *keeper, const struct wire_message *mes
 		break;
 	case WIRE_READY:
 		worker_ready(keeper, message);
+		break;
+	case WIRE_PREPARED:
+		worker->has_all = true;
+		children_provide(keeper);
 		break;
 	case WIRE_CONFIG:
 		config_take(keeper, fd);
@@ -482,10 +520,13 @@ static void look(struct keeper *keeper)
 		worker->is_hung = true;
 		child_kill(worker);
 	}
+	if (worker->state == CHILD_READY && ++worker->ticks > SETTLE_TICKS)
+		worker->has_all = true;
 	if (keeper->upgrade.is_draining && ++keeper->upgrade.ticks > DRAIN_TICKS)
 		child_kill(worker);
 	upgrade_look(keeper);
 	children_provide(keeper);
+	spare_follow(keeper);
 }
 
 /* signals */

@@ -28,7 +28,6 @@
 struct run {
 	struct fs *fs;
 	struct zr_store *store;
-	struct zr_ctx *ctx;
 	const struct config *config; /* the new one */
 	const struct config *before;
 	struct naming done;
@@ -107,7 +106,7 @@ static int disks_add(struct run *run)
 		    config_find(run->before, spec->attrs.name))
 			continue;
 		records_lock(&run->fs->records);
-		r = zr_store_add(run->store, run->ctx, spec, &run->added[run->n_added]);
+		r = zr_store_add(run->store, run->fs->ctx, spec, &run->added[run->n_added]);
 		records_unlock(&run->fs->records);
 		if (r == 0)
 			++run->n_added;
@@ -164,7 +163,7 @@ static void attr_apply(struct run *run, const struct zr_attr *attr, struct zr_di
 {
 	const struct zr_attr_target target = { .store = run->store,
 					       .disk = disk,
-					       .ctx = run->ctx,
+					       .ctx = run->fs->ctx,
 					       .defaults = &run->config->defaults.attrs };
 	int r;
 
@@ -227,7 +226,7 @@ static void disk_change(struct run *run, const struct config_disk *wanted)
 static void daemon_row_apply(struct run *run, const struct zr_attr *attr, const char *text)
 {
 	const struct zr_attr_target target = { .store = run->store,
-					       .ctx = run->ctx,
+					       .ctx = run->fs->ctx,
 					       .daemon = run->fs->daemon };
 	char before[VALUE_MAX];
 	int r;
@@ -389,7 +388,6 @@ static void config_take(struct reload *reload, struct run *run, struct fs *fs)
 int reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
 {
 	ZR_CLEANUP(config_freep) struct config *config = NULL;
-	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
 	struct run run = { .fs = fs, .store = store, .before = reload->config };
 	int fd = -1, r;
 
@@ -407,11 +405,8 @@ int reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
 		return -1;
 	}
 
-	r = zr_ctx_new(&ctx);
-	run.ctx = ctx;
 	run.config = config;
-	if (r == 0)
-		r = disks_add(&run);
+	r = disks_add(&run);
 	if (r < 0) {
 		log_line("configuration not read again: %s; nothing changed", strerror(-r));
 		close(fd);

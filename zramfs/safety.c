@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "hurry.h"
 #include "log.h"
 
 /* Linux 5.6 */
@@ -158,14 +159,15 @@ static void oom_score_lower(void)
 /* May a thread be? The store's own asks for itself, when there is something to do. */
 static void realtime_ask(void)
 {
-	const struct sched_param urgent = { sched_get_priority_min(SCHED_FIFO) }, usual = { 0 };
+	/* The keeper may have seen to it that we are. */
+	const bool stays = in_hurry();
 
-	if (sched_setscheduler(0, SCHED_FIFO, &urgent) < 0) {
+	if (hurry(0, true) < 0)
 		refuse_privilege(REALTIME, "SYS_NICE");
-		return;
-	}
-	(void)sched_setscheduler(0, SCHED_OTHER, &usual);
-	grant(REALTIME);
+	else
+		grant(REALTIME);
+	if (!stays)
+		(void)hurry(0, false);
 }
 
 /* Where the name behind the last slash stays: pidof(8) goes by that. A keeper that was called by its

@@ -12,7 +12,7 @@
  *   memory store     locked: what is there; the store as far as it is populated; the buffers of
  *   buffers future     requests, one by one; whatever comes
  *   noswap           the store is not swapped out either while nobody has it locked
- *   realtime         the thread that gets memory ahead of need runs, and is given it, first
+ *   realtime         who gets memory ahead of need, or takes over, runs and is given it first
  *   io_flusher       the kernel does not wait for us while it gives us memory
  *   oom_score_adj    -1000: it is not killed for its memory
  *   dumps            no core, no ptrace by others: swap and files of others are in it

@@ -3,18 +3,23 @@
 #include "thread.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
+#include "heap.h"
+#include "hurry.h"
 #include "shelf.h"
 
-/* The engine's deepest frame is a few KiB; stdio and libfuse want some more. */
+/* The deepest frames are 8 KiB (a text about a memory cgroup) and 6 KiB (a line of attributes), the
+ * codecs' and libfuse's some more; beyond the end nobody can write. Sanitizers take the rest. */
 #if defined(__SANITIZE_THREAD__)
-#define STACK_BYTES (1u << 20) /* most of it is the sanitizer's */
-#else
+#define STACK_BYTES (1u << 20)
+#elif ZR_SANITIZED
 #define STACK_BYTES (256u << 10)
+#else
+#define STACK_BYTES (96u << 10)
 #endif
 
 _Thread_local struct thread thread_self;
@@ -23,6 +28,8 @@ struct start {
 	struct thread thread;
 	void (*main_)(void *context);
 	void *context;
+	size_t n_heap;
+	sem_t is_there;
 };
 
 static void room_free(struct thread_room *room)
@@ -36,7 +43,7 @@ static int room_make(struct thread_room *room, size_t n_reply)
 	int r;
 
 	*room = (struct thread_room){ 0 };
-	r = buffer_make(&room->reply, n_reply);
+	r = n_reply > 0 ? buffer_make(&room->reply, n_reply) : 0;
 	if (r == 0)
 		r = buffer_make(&room->stack, STACK_BYTES);
 	/* The C library looks at all stacks in a child of fork(). */
@@ -47,13 +54,19 @@ static int room_make(struct thread_room *room, size_t n_reply)
 	return r;
 }
 
+/* All that the thread will want is there when thread_start() returns: whoever is started in a hurry
+ * gets it in a hurry. */
 static void *thread_main(void *argument)
 {
-	struct start start = *(struct start *)argument;
+	struct start *start = argument;
+	void (*const main_)(void *context) = start->main_;
+	void *const context = start->context;
 
-	free(argument);
-	thread_self = start.thread;
-	start.main_(start.context);
+	thread_self = start->thread;
+	heap_warm(start->n_heap);
+	(void)hurry(0, false);
+	sem_post(&start->is_there); /* it may be gone from here on */
+	main_(context);
 	thread_self.ctx = zr_ctx_free(thread_self.ctx);
 	return NULL;
 }
@@ -71,9 +84,6 @@ static int thread_create(pthread_t *threadp, struct thread_room *room, const cha
 	if (r)
 		return -r;
 	r = pthread_attr_setstack(&attr, room->stack.bytes, room->stack.n_bytes);
-	/* Whoever starts it may be in a hurry (worker.c); it need not be. */
-	if (r == 0)
-		r = pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
 
 	/* Faults stay: blocked, they would kill without a word from a sanitizer. */
 	sigfillset(&all);
@@ -90,30 +100,27 @@ static int thread_create(pthread_t *threadp, struct thread_room *room, const cha
 	return -r;
 }
 
-int thread_start(pthread_t *threadp, struct thread_room *room, const char *name, size_t n_reply,
+int thread_start(pthread_t *threadp, struct thread_room *room, const struct thread_kind *kind,
 		 void (*main_)(void *context), void *context)
 {
-	struct start *start;
+	struct start start = { .main_ = main_, .context = context, .n_heap = kind->n_heap };
 	int r;
 
-	start = calloc(1, sizeof(*start));
-	if (!start)
-		return -ENOMEM;
-	start->main_ = main_;
-	start->context = context;
-
-	r = room_make(room, n_reply);
-	if (r == 0)
-		r = zr_ctx_new(&start->thread.ctx);
+	r = room_make(room, kind->n_reply);
+	if (r == 0 && kind->moves_pages)
+		r = zr_ctx_new(&start.thread.ctx);
 	if (r == 0) {
-		start->thread.reply = room->reply.bytes;
-		start->thread.n_reply = n_reply;
-		r = thread_create(threadp, room, name, start);
+		start.thread.reply = room->reply.bytes;
+		start.thread.n_reply = kind->n_reply;
+		sem_init(&start.is_there, 0, 0);
+		r = thread_create(threadp, room, kind->name, &start);
+		while (r == 0 && sem_wait(&start.is_there) < 0)
+			;
+		sem_destroy(&start.is_there);
 	}
 	if (r < 0) {
-		zr_ctx_free(start->thread.ctx);
+		zr_ctx_free(start.thread.ctx);
 		room_free(room);
-		free(start);
 	}
 	return r;
 }

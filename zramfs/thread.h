@@ -5,13 +5,13 @@
 /*
  * Thread: what every thread of the worker has to itself
  *
- * A context of the engine, room for one reply and a stack, made before the thread serves its first
- * request.
+ * Room for one reply, a stack, a heap and, for who moves pages, a context of the engine: made before
+ * the thread serves its first request.
  *
  * Ownership: room is kept by who starts the thread, until it was joined: a stack cannot go before.
  * Locking:   none.
  * Errors:    -ENOMEM, -EAGAIN.
- * Cost:      its reply, 256 KiB of stack, about 1 MiB of which little is touched for codecs.
+ * Cost:      its reply, its heap, 96 KiB of stack, and 384 KiB of context.
  */
 
 #include <pthread.h>
@@ -31,8 +31,15 @@ struct thread_room {
 	struct buffer reply, stack;
 };
 
+struct thread_kind {
+	const char *name; /* what ps -L shows, 15 bytes at most */
+	size_t n_reply;   /* room for a reply; 0: it has its own */
+	size_t n_heap;    /* what it may allocate without asking the kernel */
+	bool moves_pages; /* has a context of the engine */
+};
+
 struct thread {
-	struct zr_ctx *ctx;
+	struct zr_ctx *ctx; /* NULL: it moves no pages */
 	uint8_t *reply;
 	size_t n_reply;    /* THREAD_REPLY_BYTES or THREAD_JOB_REPLY_BYTES */
 	struct seat *seat; /* NULL: none */
@@ -47,9 +54,9 @@ struct thread {
 /* Of the calling thread, which thread_start() made. */
 extern _Thread_local struct thread thread_self;
 
-/* Start a thread that runs @main_. @name: what ps -L shows, 15 bytes at most. @n_reply: room for a
- * reply. Signals are blocked in it: the main thread takes them. */
-int thread_start(pthread_t *threadp, struct thread_room *room, const char *name, size_t n_reply,
+/* Start a thread that runs @main_, and return when it does and its heap is there. Signals are
+ * blocked in it: the main thread takes them. */
+int thread_start(pthread_t *threadp, struct thread_room *room, const struct thread_kind *kind,
 		 void (*main_)(void *context), void *context);
 
 /* Wait for its end, and free its room. */

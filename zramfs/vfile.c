@@ -33,7 +33,7 @@ static int subject_init(struct subject *subject, struct fs *fs, struct op *op)
 	fs_defaults(fs, &subject->defaults);
 	subject->target = (struct zr_attr_target){ .store = fs->store,
 						   .disk = disk,
-						   .ctx = thread_self.ctx,
+						   .ctx = fs->ctx,
 						   .defaults = &subject->defaults.attrs,
 						   .n_threads = fs->n_threads,
 						   .stop = request_stop(op),

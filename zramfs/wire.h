@@ -10,11 +10,13 @@
  *
  *   worker to keeper                               keeper to worker
  *     STANDBY   loaded, waits to be told             PREPARE  map the store; another still serves
- *     PREPARED  the store is mapped and locked       SERVE    begin; of a fault: error is a signal
+ *     PREPARED  the store is mapped and locked;      SERVE    begin; of a fault: error is a signal
+ *               who serves: has all it needs
  *     READY     serves                               RELOAD   read the configuration again
  *     REFUSED   cannot: error, text                  TERMINATE end, unless a disk is in use
  *     CONFIG    fd: what was read last               DRAIN    finish what is in hand, and exit
  *     UPGRADE   fd: a binary                         UPGRADED  it went as error and text say
+ *                                                    FOLLOW   the store has grown
  *
  * Ownership: a descriptor that came with a message is the receiver's.
  * Locking:   one thread each end reads; any may send.
@@ -37,6 +39,7 @@ enum wire_kind {
 	WIRE_TERMINATE = 19,
 	WIRE_DRAIN = 20,
 	WIRE_UPGRADED = 21,
+	WIRE_FOLLOW = 22,
 };
 
 #define WIRE_TEXT_MAX 240u

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "crashes.h"
 #include "fs.h"
 #include "heap.h"
+#include "hurry.h"
 #include "log.h"
 #include "mount.h"
 #include "reload.h"
@@ -462,6 +462,10 @@ static int assemble(struct worker *worker)
 	if (r == 0)
 		r = channel_new(&worker->channel, worker->session, worker->fuse_fd, &worker->fs,
 				n_threads);
+	if (r == 0)
+		r = fs_start(&worker->fs);
+	if (r == 0)
+		r = zr_store_tend_later(worker->store);
 	if (r < 0)
 		return refuse(worker, r, "cannot start: %s", strerror(-r));
 	worker->fs.daemon = &worker->daemon;
@@ -471,6 +475,7 @@ static int assemble(struct worker *worker)
 			      "this program, or its libfuse, would answer the "
 			      "kernel otherwise");
 	safety_lock_future();
+	zr_store_follow(worker->store);
 	heap_provide(worker);
 	return 0;
 }
@@ -483,6 +488,8 @@ static int load(struct worker *worker, int fault)
 	worker->n_poison = shelf_take_over(worker->shelf, fault != 0);
 	ZR_CRASH("start");
 	r = zr_store_load(worker->store);
+	if (r == 0)
+		r = zr_store_tend(worker->store);
 	if (r == 0)
 		r = fs_load(&worker->fs);
 	return r < 0 ? refuse(worker, r, "cannot take the store over: %s", strerror(-r)) : 0;
@@ -517,11 +524,7 @@ static int take_up(struct worker *worker)
 		say_ready(worker);
 	channel_begin(worker->channel);
 
-	/* Disks are read from here on; what else needs memory of its own comes now. */
-	r = fs_start(&worker->fs);
-	if (r == 0)
-		r = zr_store_tend(worker->store);
-	return r < 0 ? refuse(worker, r, "cannot start: %s", strerror(-r)) : 0;
+	return 0;
 }
 
 static int serve_begin(struct worker *worker, int fault)
@@ -549,15 +552,6 @@ static int serve_begin(struct worker *worker, int fault)
 	return 0;
 }
 
-/* While nobody serves, memory comes to who looks for it only if it is given what the kernel keeps
- * for those who must go on. It need not be permitted. */
-static void hurry(bool on)
-{
-	const struct sched_param param = { .sched_priority = on ? 1 : 0 };
-
-	(void)sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &param);
-}
-
 /* To bring a large store back from where it was swapped out is no hang. */
 static bool note_progress(void *context)
 {
@@ -570,14 +564,17 @@ static bool note_progress(void *context)
 	return false;
 }
 
-/* Reads are served; all else once nothing of the store can be swapped out. */
+/* Reads are served; all else once nothing of the store can be swapped out. From then on a successor
+ * may take the memory that it wants: what is swapped out makes room for it. */
 static void serve_all(struct worker *worker)
 {
 	const struct zr_stop progress = { .is_wanted = note_progress, .context = worker };
 
 	(void)zr_store_populate(worker->store, &progress, NULL);
 	channel_allow_changes(worker->channel);
-	hurry(false);
+	if (worker->wire >= 0)
+		(void)wire_say(worker->wire, WIRE_PREPARED);
+	(void)hurry(0, false);
 }
 
 static void say_safety(struct worker *worker)
@@ -638,6 +635,10 @@ static int stand_by(struct worker *worker, struct wire_message *message)
 	while (told(worker, message)) {
 		if (message->kind == WIRE_SERVE)
 			return 0;
+		if (message->kind == WIRE_FOLLOW) {
+			zr_store_follow(worker->store);
+			heap_provide(worker);
+		}
 		if (message->kind != WIRE_PREPARE)
 			continue;
 		(void)zr_store_populate(worker->store, NULL, NULL);
@@ -648,6 +649,7 @@ static int stand_by(struct worker *worker, struct wire_message *message)
 
 static int worker_init(struct worker *worker, const struct options *options)
 {
+	heap_begin();
 	worker->options = options;
 	worker->signals = -1;
 	daemon_init(worker);
@@ -674,7 +676,7 @@ int worker_run(const struct options *options)
 	if (assemble(&worker) < 0 || stand_by(&worker, &message) < 0)
 		return EXIT_FAILURE;
 
-	hurry(true);
+	(void)hurry(0, true);
 	worker.generation = message.value;
 	wish_tell(&worker.wish, 0, message.text);
 	if (serve_begin(&worker, message.error) < 0)

@@ -9,7 +9,7 @@
  * It may be killed at any instant: all that must outlive it is in the store, and what the kernel
  * did not get an answer to comes again.
  *
- *   stands by        loaded and locked, with nothing of the store
+ *   stands by        with all threads and all memory, but none of the store's
  *   prepares         maps the store while another still serves
  *   serves           takes over what is there (shelf.h, records.h, handles.h), serves reads, locks
  *                    all that is populated, serves everything

@@ -3,8 +3,10 @@
 Short forms of tests/soak/run, and what is easier to see one kill at a time.
 """
 
+import collections
 import errno
 import os
+import pathlib
 import random
 import signal
 import threading
@@ -35,6 +37,30 @@ def loads(place):
 
 
 # Under load
+
+
+def policies(pid):
+    """Of each thread: how it is scheduled."""
+    return collections.Counter(os.sched_getscheduler(int(task.name))
+                               for task in pathlib.Path("/proc", str(pid), "task").iterdir())
+
+
+@pytest.mark.root
+def test_nobody_stays_in_a_hurry(mount):
+    """Killed again before the next one is ready, which is then made in a hurry: once it serves, the
+    thread of the store alone has real-time priority. Likewise of the spare one, which waits."""
+    if "refused" in mount.get("zramfs", "safety").partition("realtime")[2].partition("\n")[0]:
+        pytest.skip("no CAP_SYS_NICE")
+    settled(mount)
+    for _ in range(8):
+        served, _ = kill(mount)
+        next_generation(mount, served)
+    worker = settled(mount).pid
+    spare, = processes_of(mount) - {worker, keeper(mount)}
+    wait_until(lambda: len(policies(worker)) == 2 and policies(worker) == policies(spare),
+               what="all threads of both to be there")
+    assert policies(worker)[os.SCHED_FIFO] == 1 and policies(worker)[os.SCHED_OTHER] > 10
+    assert policies(keeper(mount)) == {os.SCHED_OTHER: 1}
 
 
 @pytest.mark.parametrize("foreground", [True, False])

@@ -30,7 +30,7 @@ PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 17, 0x4206, 0x4207, 0x4000
 LEAF = 2 * MIB  # of a disk: one page in each makes what looks at slots slow
 N_LEAVES = 1 << 17
 
-N_THREADS = {"names": 4, "changes": 4, "work": 2}
+N_THREADS = {"names": 4, "changes": 4, "work": 2, "punch": 1}
 
 # An answer takes less than a millisecond; what hangs would take for ever.
 AT_ONCE = 5

@@ -156,6 +156,11 @@ static void test_a_child_takes_nothing_away(void)
 
 /* threads */
 
+static const struct thread_kind looks = { .name = "looks",
+					  .n_reply = REPLY_BYTES,
+					  .moves_pages = true };
+static const struct thread_kind waits = { .name = "waits", .n_reply = REPLY_BYTES };
+
 struct seen {
 	uintptr_t on_stack;
 	const uint8_t *reply;
@@ -176,7 +181,7 @@ static void check_room(struct thread_room *room, bool is_locked)
 	struct seen seen = { 0 };
 	pthread_t thread;
 
-	CHECK(thread_start(&thread, room, "looks", REPLY_BYTES, thread_look, &seen) == 0);
+	CHECK(thread_start(&thread, room, &looks, thread_look, &seen) == 0);
 	/* The stack is looked at while it is one. */
 	buffer_lock(&room->reply);
 	buffer_lock(&room->stack);
@@ -205,7 +210,7 @@ static void test_a_joined_thread_leaves_nothing(void)
 	struct seen seen = { 0 };
 	pthread_t thread;
 
-	CHECK(thread_start(&thread, &room, "looks", REPLY_BYTES, thread_look, &seen) == 0);
+	CHECK(thread_start(&thread, &room, &looks, thread_look, &seen) == 0);
 	thread_join(thread, &room);
 	CHECK(seen.has_ctx && !room.reply.bytes && !room.stack.bytes);
 }
@@ -226,7 +231,7 @@ static void test_a_child_finds_stacks(void)
 	pid_t child;
 
 	CHECK(pipe(ends) == 0);
-	CHECK(thread_start(&thread, &room, "waits", REPLY_BYTES, thread_wait, &ends[0]) == 0);
+	CHECK(thread_start(&thread, &room, &waits, thread_wait, &ends[0]) == 0);
 	child = fork();
 	CHECK(child >= 0);
 	if (child == 0)

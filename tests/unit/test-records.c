@@ -37,7 +37,7 @@ static struct zr_disk_spec defaults;
 static void generation_begin(void)
 {
 	memset(&fs, 0, sizeof(fs));
-	thread_self.ctx = rig.ctx;
+	fs.ctx = rig.ctx;
 	CHECK(shelf_get(&fs.shelf, rig.store) == 0);
 	fs.store = rig.store;
 	CHECK(handles_init(&fs.handles, rig.store, fs.shelf) == 0);

@@ -285,6 +285,49 @@ static void test_populating_maps_all_and_allocates_nothing(void)
 	rig_deinit(&rig);
 }
 
+static unsigned long page_table_kib(void)
+{
+	unsigned long kib = 0;
+	char line[256];
+	FILE *file;
+
+	file = fopen("/proc/self/status", "re");
+	CHECK(file);
+	while (fgets(line, sizeof(line), file) && sscanf(line, "VmPTE: %lu kB", &kib) != 1)
+		;
+	fclose(file);
+	CHECK(kib > 0);
+	return kib;
+}
+
+/* Who takes over when there is no memory gets none for page tables either. */
+static void test_following_brings_page_tables_and_nothing_else(void)
+{
+	struct zr_store *next = NULL;
+	unsigned long before, followed;
+	struct zr_disk *disk;
+	uint64_t n_bytes;
+
+	rig_init(&rig);
+	disk = rig_add(&rig, "a", 0);
+	fill(disk, 0, 5000);
+	zr_disk_unpin(rig.store, disk);
+	n_bytes = memory_bytes();
+	CHECK(n_bytes > MIB(8));
+	CHECK(zr_store_map(&next, a_duplicate(rig.store)) == 0);
+	before = page_table_kib();
+	zr_store_follow(next);
+	followed = page_table_kib();
+	CHECK(followed >= before + n_bytes / MIB(2) * 4);
+	CHECK(memory_bytes() == n_bytes && smaps_bytes(next, "Rss") < n_bytes / 16);
+	zr_store_follow(next);
+	CHECK(zr_store_populate(next, NULL, NULL) == 0);
+	CHECK(smaps_bytes(next, "Rss") == n_bytes);
+	CHECK(page_table_kib() <= followed + 8); /* reading /proc may want some */
+	zr_store_free(next);
+	rig_deinit(&rig);
+}
+
 static bool is_wanted(void *context)
 {
 	return true;
@@ -537,6 +580,7 @@ int main(void)
 	RUN(test_mapping_looks_at_nothing_that_changes);
 	RUN(test_a_successor_maps_while_another_serves);
 	RUN(test_populating_maps_all_and_allocates_nothing);
+	RUN(test_following_brings_page_tables_and_nothing_else);
 	RUN(test_populating_can_be_refused_and_stopped);
 	RUN(test_populating_beside_who_serves);
 	RUN(test_populating_beside_a_predecessor);

@@ -697,6 +697,37 @@ static void test_attached_store_is_packed_too(void)
 	tear_down();
 }
 
+/* A successor has its thread before the store is its own. */
+static void test_who_tends_later_does_nothing_yet(void)
+{
+	uint8_t page[ZR_PAGE_SIZE] = { 1 };
+	struct zr_upkeep *upkeep = NULL;
+	struct zr_engine engine = { 0 };
+	struct zr_store_usage usage;
+	struct zr_disk *disk;
+
+	/* It looks at nothing of what is not loaded yet. */
+	CHECK(zr_upkeep_new(&upkeep, &engine) == 0);
+	pause_ms(10);
+	CHECK(zr_upkeep_free(upkeep) == NULL);
+
+	rig_init(&rig);
+	CHECK(zr_store_tend_later(rig.store) == 0);
+	CHECK(zr_store_tend_later(rig.store) == 0);
+	pause_ms(30);
+	zr_store_usage(rig.store, &usage);
+	CHECK(usage.span_bytes == 0);
+	/* Whoever writes gets memory by itself, as without such a thread. */
+	disk = rig_add(&rig, "a", MIB(4));
+	put(disk, 0, page, sizeof(page));
+	CHECK(zr_store_tend(rig.store) == 0);
+	CHECK(zr_store_tend(rig.store) == 0);
+	put(disk, sizeof(page), page, sizeof(page));
+	zr_store_untend(rig.store);
+	zr_disk_unpin(rig.store, disk);
+	tear_down();
+}
+
 int main(void)
 {
 	pulse_start();
@@ -712,5 +743,6 @@ int main(void)
 	RUN(test_upkeep_ends_while_somebody_waits);
 	RUN(test_memory_comes_back_by_itself);
 	RUN(test_attached_store_is_packed_too);
+	RUN(test_who_tends_later_does_nothing_yet);
 	return 0;
 }

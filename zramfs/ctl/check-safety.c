@@ -26,7 +26,7 @@ static const struct {
 	{ "buffers", "what requests pass through is locked" },
 	{ "future", "what comes is locked" },
 	{ "noswap", "nor is it swapped out while one worker follows another" },
-	{ "realtime", "memory ahead of need is got before others run" },
+	{ "realtime", "memory ahead of need, and taking over, come before others" },
 	{ "io_flusher", "the kernel does not wait for it while it gives it memory" },
 	{ "dumps", "none, and others cannot look into it" },
 	{ "resend", "requests that a worker dies over are sent again" },

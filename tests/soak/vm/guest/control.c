@@ -49,6 +49,8 @@ static void *figures_run(void *argument)
 		r = control_read(mm_stat_path, text, sizeof(text));
 		if (r == 0 && sscanf(text, "%lu %lu %lu", &stored, &compressed, &used) != 3)
 			r = -EBADMSG;
+		if (r < 0 && board->phase == PHASE_END)
+			break;
 		if (r < 0) {
 			control_failed(board, mm_stat_path, r);
 			break;
