@@ -17,6 +17,7 @@ from stand import Failed, Stand, json_of
 from zramfs import BINARY, CTL, GIB, MIB, write_once
 
 PAGE = 4096
+DISK = "[disk0]\ndisksize = 512M\n"
 SWAP = "[swap0]\ndisksize = 1G\nformat = swap\n"
 
 
@@ -60,18 +61,24 @@ def part_io(options, times):
     return stand, said
 
 
+@contextlib.contextmanager
+def ext4_on(stand):
+    """Files on disk0, which is looked through at the end, when nobody uses them any more."""
+    device = stand.machine.attach(stand.mount.disk("disk0"))
+    run("mkfs.ext4", "-q", device)
+    point = stand.machine.mount(device)
+    stand.loads.start("files", point)
+    yield
+    stand.machine.unmount(point)
+    run("fsck.ext4", "-f", "-n", device, timeout=120)
+    stand.check_kernel_log(pathlib.Path(device).name)
+
+
 def part_ext4(options, times):
     need_root()
-    with Stand("ext4", options, "[disk0]\ndisksize = 512M\n") as stand:
-        device = stand.machine.attach(stand.mount.disk("disk0"))
-        run("mkfs.ext4", "-q", device)
-        point = stand.machine.mount(device)
-        stand.loads.start("files", point)
+    with Stand("ext4", options, DISK) as stand, ext4_on(stand):
         stand.kills(times)
         said = stand.loads.stop()
-        stand.machine.unmount(point)
-        run("fsck.ext4", "-f", "-n", device, timeout=120)
-        stand.check_kernel_log(pathlib.Path(device).name)
     return stand, said
 
 
@@ -83,6 +90,17 @@ def swap_on(stand, limit_mib):
     cgroup = Cgroup(limit_mib * MIB)
     stand.machine.later(cgroup.remove)
     yield device, cgroup
+
+
+@contextlib.contextmanager
+def memory_on(stand, limit_mib, needed_mib):
+    """A program that changes and checks its memory, more than it may have without swap."""
+    with swap_on(stand, limit_mib) as (device, cgroup):
+        stand.loads.start("memory", needed_mib, prefix=cgroup.prefix())
+        yield
+        check_swapped(stand, cgroup)
+        run("swapoff", device, timeout=300)
+        stand.check_kernel_log(pathlib.Path(device).name, "swap")
 
 
 def check_swapped(stand, cgroup, wanted_mib=64):
@@ -103,13 +121,9 @@ def json_disk(stand, name):
 
 def part_swap(options, times):
     need_cgroup()
-    with Stand("swap", options, SWAP) as stand, swap_on(stand, 160) as (device, cgroup):
-        stand.loads.start("memory", 256, prefix=cgroup.prefix())
+    with Stand("swap", options, SWAP) as stand, memory_on(stand, 160, 256):
         stand.kills(times)
         said = stand.loads.stop()
-        check_swapped(stand, cgroup)
-        run("swapoff", device, timeout=300)
-        stand.check_kernel_log(pathlib.Path(device).name, "swap")
     return stand, said
 
 
@@ -264,25 +278,47 @@ class Upgrades:
             raise Failed(f"{served} is not of {binary}")
 
 
-def part_upgrade(options, times):
-    stand = Stand("upgrade", options)
+    def go(self, options, times):
+        """One after the other, at random instants, and now and then a kill of what was upgraded."""
+        stand = self.stand
+        for turn in range(times if options.has_keeper else 0):
+            stand.check()
+            self.once(turn)
+            if turn % 10 == 0:
+                stand.look()
+            if turn % 7 == 6:
+                stand.kills(1)
+            time.sleep(stand.chance.uniform(0.02, 0.2))
+            options.progress.say(f"{stand.name}: {turn + 1} of {times}")
+
+
+def upgraded(name, options, config="[defaults]\n"):
+    """A mount whose program can be replaced."""
+    stand = Stand(name, options, config)
     upgrades = Upgrades(stand, options.other)
     upgrades.put_own(0)
     stand.mount.args[0] = str(upgrades.own)
+    return stand, upgrades
+
+
+def part_upgrade(options, times):
+    stand, upgrades = upgraded("upgrade", options)
     with stand:
         start_io(stand)
         start_names(stand, 2)
-        for turn in range(times if options.has_keeper else 0):
-            stand.check()
-            upgrades.once(turn)
-            if turn % 10 == 0:
-                stand.look()
-            if turn % 7 == 6:  # and a kill of what was upgraded
-                stand.kills(1)
-            time.sleep(stand.chance.uniform(0.02, 0.2))
-            options.progress.say(f"upgrade: {turn + 1} of {times}")
+        upgrades.go(options, times)
         said = stand.loads.stop()
         stand.check_nothing_leaks()
+    return stand, said
+
+
+def part_replace(options, times):
+    """The same under a filesystem and swap."""
+    need_cgroup()
+    stand, upgrades = upgraded("replace", options, DISK + SWAP)
+    with stand, ext4_on(stand), memory_on(stand, 160, 256):
+        upgrades.go(options, times)
+        said = stand.loads.stop()
     return stand, said
 
 
