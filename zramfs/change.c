@@ -101,6 +101,18 @@ int change_remove(struct fs *fs, struct op *op, struct zr_disk *disk, const char
 	return r;
 }
 
+int change_withdraw(struct fs *fs, struct zr_disk *disk)
+{
+	const int r = change_enter(fs, disk);
+
+	if (r < 0)
+		return r;
+	zr_store_remove(fs->store, disk);
+	records_unlock(&fs->records);
+	handles_unclaim(&fs->handles, disk);
+	return 0;
+}
+
 static int rename_apply(struct fs *fs, struct op *op, struct zr_disk *disk,
 			struct zr_disk *replaced, const char *name)
 {

@@ -25,6 +25,9 @@ int change_make(struct fs *fs, struct op *op, const struct zr_disk_spec *spec,
 /* Remove @disk, which is called @name. Return: also -ENOENT if it went meanwhile, or was renamed. */
 int change_remove(struct fs *fs, struct op *op, struct zr_disk *disk, const char *name);
 
+/* Remove @disk again, which nobody was told of, unless somebody has found it and opened it. */
+int change_withdraw(struct fs *fs, struct zr_disk *disk);
+
 /* Give @disk another name; a disk that has it goes, unless @no_replace: -EEXIST then. */
 int change_rename(struct fs *fs, struct op *op, struct zr_disk *disk, const char *name,
 		  bool no_replace);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "change.h"
 #include "log.h"
 #include "start.h"
 
@@ -64,16 +65,22 @@ void reload_deinit(struct reload *reload)
 
 /* disks that are new */
 
+static void withdraw(struct run *run, struct zr_disk *disk)
+{
+	struct zr_attrs attrs;
+
+	zr_disk_attrs(disk, &attrs);
+	if (change_withdraw(run->fs, disk) == -EBUSY)
+		log_line("disk %s: in use already, so it stays", attrs.name);
+}
+
 static void added_deinit(struct run *run, bool remove)
 {
 	size_t i;
 
 	for (i = 0; i < run->n_added; ++i) {
-		if (remove) {
-			records_lock(&run->fs->records);
-			zr_store_remove(run->store, run->added[i]);
-			records_unlock(&run->fs->records);
-		}
+		if (remove)
+			withdraw(run, run->added[i]);
 		zr_disk_unpin(run->store, run->added[i]);
 	}
 	free(run->added);
