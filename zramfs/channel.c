@@ -434,9 +434,8 @@ static void memory_lock(struct channel *channel)
 {
 	unsigned int i;
 
-	for (i = 0; i < channel->n_threads; ++i) {
+	for (i = 0; i < channel->n_threads; ++i)
 		buffer_lock(&channel->serving[i].request);
-	}
 	for (i = 0; i < channel->n_threads; ++i)
 		buffer_lock(&channel->serving[i].room.stack);
 	io_lock(channel->io);

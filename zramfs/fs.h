@@ -48,7 +48,8 @@ struct fs {
 	int ready;              /* eventfd, readable once the kernel has been answered */
 	struct handles handles;
 	struct records records;
-	struct zr_ctx *ctx; /* of whoever has a record begun: one thread at a time */
+	struct zr_ctx *ctx; /* of whoever changes disks: under the lock of records, or
+				with one begun */
 	struct jobs names, changes, work;
 	_Atomic bool xending; /* long work is to stop */
 	/* set by the worker before anything is served; NULL: there is none */

@@ -13,7 +13,7 @@
 /* An arena is a heap of 64 MiB at most: its end is never given back. */
 #define TRIM_THRESHOLD (64 << 20)
 
-/* By which it grows, beyond what is asked for. */
+/* By which the main one grows, beyond what is asked for. */
 #define HEAP_STEP_BYTES (16u << 10)
 
 /* Below the threshold from which on a piece is mapped by itself. */

@@ -22,7 +22,8 @@
 /* @thread: its number, of any process that is ours; 0: the calling one. Return: 0 or -errno. */
 int hurry(pid_t thread, bool on);
 
-/* All threads that @process has, and those that they will start: each until it says that it is not. */
+/* All threads that @process has, and those that they will start: each until it says that it is not,
+ * at the latest when it has something to do. Wants memory of the kernel's for /proc. */
 void hurry_all(pid_t process);
 
 /* Is the calling thread? */

@@ -43,7 +43,9 @@ struct child {
 	int end;   /* of the wire; -1: none */
 	enum child_state state;
 	bool is_foreign; /* not our child: its end is seen by its end of the wire */
+	bool is_dead;    /* was waited for; what it said last is read */
 	bool is_hung;    /* and was killed for it */
+	bool tells_all;  /* will say so when it */
 	bool has_all;    /* serves changes, too, and has what memory it needs */
 	unsigned int ticks;
 	int64_t ready_ns;
@@ -95,7 +97,6 @@ struct keeper {
 	unsigned int n_stuck;
 };
 
-/* In a hurry while requests wait for somebody who serves. */
 int keeper_launch(struct keeper *keeper, struct child *child, int binary);
 void keeper_serve(struct keeper *keeper);
 void keeper_drop_spare(struct keeper *keeper);

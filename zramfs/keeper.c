@@ -32,8 +32,8 @@
 /* Who served that long has not died of what the one before died of. */
 #define SERVED_WELL_S 60
 
-/* Of a worker that does not come to serve, of one that was told to finish, and of one that serves and
- * does not say that it has all it needs: a former version does not. */
+/* Of a worker that does not come to serve, of one that was told to finish, and of one of a former
+ * version, which does not say that it has all it needs. */
 #define START_TICKS  60u
 #define DRAIN_TICKS  10u
 #define SETTLE_TICKS 10u
@@ -71,20 +71,13 @@ int keeper_launch(struct keeper *keeper, struct child *child, int binary)
 				 .fds = { [LAUNCH_FUSE] = keeper->fuse_fd,
 					  [LAUNCH_STORE] = keeper->store_fd,
 					  [LAUNCH_CONFIG] = keeper->config_fd,
-					  [LAUNCH_BINARY] = binary },
-				 .in_hurry = keeper->waiting_since_ns != 0 };
+					  [LAUNCH_BINARY] = binary } };
 
 	r = wire_pair(ends);
 	if (r < 0)
 		return r;
 	launch.fds[LAUNCH_WIRE] = ends[1];
-	/* A fork wants memory of who forks. Not for longer: at such a priority a process that ends
-	 * takes up to a second for it, sometimes. */
-	if (launch.in_hurry)
-		(void)hurry(0, true);
 	r = launch_run(&launch);
-	if (launch.in_hurry)
-		(void)hurry(0, false);
 	close(ends[1]);
 	if (r < 0) {
 		close(ends[0]);
@@ -106,27 +99,45 @@ static void spare_follow(struct keeper *keeper)
 {
 	const uint64_t n_bytes = store_bytes(keeper);
 
+	/* What comes after it has become smaller may be elsewhere. */
+	if (n_bytes < keeper->followed_bytes)
+		keeper->followed_bytes = n_bytes;
 	if (keeper->spare.state != CHILD_STANDBY || n_bytes < keeper->followed_bytes + FOLLOW_BYTES)
 		return;
 	keeper->followed_bytes = n_bytes;
 	(void)wire_say(keeper->spare.end, WIRE_FOLLOW);
 }
 
+/* Nobody serves. The spare one is to, or one that is made now: it is in a hurry, and so is whoever
+ * makes it. Of one that stands by the main thread suffices, since the others want nothing. */
+static void worker_provide(struct keeper *keeper)
+{
+	struct child *worker = &keeper->worker;
+
+	(void)hurry(0, true);
+	if (keeper->spare.state == CHILD_GONE)
+		(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
+	*worker = keeper->spare;
+	keeper->spare = CHILD_NONE;
+	if (worker->state == CHILD_STARTING)
+		hurry_all(worker->pid);
+	else if (worker->pid > 0)
+		(void)hurry(worker->pid, true);
+	keeper_serve(keeper);
+	/* Not for longer: at such a priority a process that ends takes up to a second for it. */
+	(void)hurry(0, false);
+}
+
 /* There is always somebody who is to serve, and when that one does, somebody to follow: not before
- * it has settled, since there may be too little memory for both, and none becomes free until then.
- * What cannot be had now is tried again with the next look. */
+ * it has all it needs, since there may be too little memory for both, and none becomes free until
+ * then. What cannot be had now is tried again with the next look. */
 static void children_provide(struct keeper *keeper)
 {
-	if (keeper->worker.state == CHILD_GONE) {
-		if (keeper->spare.state == CHILD_GONE)
-			(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
-		keeper->worker = keeper->spare;
-		keeper->spare = CHILD_NONE;
-		if (keeper->worker.pid > 0)
-			hurry_all(keeper->worker.pid);
-		keeper_serve(keeper);
-	}
-	if (keeper->worker.state == CHILD_READY && keeper->worker.has_all &&
+	const struct child *worker = &keeper->worker;
+
+	if (worker->state == CHILD_GONE)
+		worker_provide(keeper);
+	if (worker->state == CHILD_READY && worker->has_all && !worker->is_dead &&
 	    keeper->spare.state == CHILD_GONE && !keeper->spare_failed) {
 		(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
 		keeper->followed_bytes = store_bytes(keeper);
@@ -342,6 +353,7 @@ static void worker_ready(struct keeper *keeper, const struct wire_message *messa
 	keeper->worker.state = CHILD_READY;
 	keeper->worker.ready_ns = zr_monotonic_ns();
 	keeper->worker.ticks = 0;
+	keeper->worker.tells_all = message->more != 0;
 	keeper->cannot_resend = message->error != 0;
 	/* What they died of is known, and will not be served again. */
 	if (message->value > 0)
@@ -382,14 +394,36 @@ static void config_hold(struct keeper *keeper)
 		keeper->config_text = NULL;
 }
 
+/* Is what @fd has what we have? */
+static bool config_is_same(const struct keeper *keeper, int fd)
+{
+	struct stat st;
+	void *text;
+	bool same;
+
+	if (!keeper->config_text || fstat(fd, &st) < 0 || (size_t)st.st_size != keeper->n_config)
+		return false;
+	text = mmap(NULL, keeper->n_config, PROT_READ, MAP_SHARED, fd, 0);
+	if (text == MAP_FAILED)
+		return false;
+	same = memcmp(text, keeper->config_text, keeper->n_config) == 0;
+	munmap(text, keeper->n_config);
+	return same;
+}
+
 static void config_take(struct keeper *keeper, int fd)
 {
 	if (fd < 0)
 		return;
+	if (config_is_same(keeper, fd)) {
+		close(fd);
+		return;
+	}
 	close(keeper->config_fd);
 	keeper->config_fd = fd;
 	config_hold(keeper);
 	keeper_drop_spare(keeper); /* who was given the old one */
+	children_provide(keeper);
 }
 
 static void worker_message(struct keeper *keeper, const struct wire_message *message, int fd)
@@ -520,8 +554,11 @@ static void look(struct keeper *keeper)
 		worker->is_hung = true;
 		child_kill(worker);
 	}
-	if (worker->state == CHILD_READY && ++worker->ticks > SETTLE_TICKS)
+	if (worker->state == CHILD_READY && !worker->tells_all && ++worker->ticks > SETTLE_TICKS)
 		worker->has_all = true;
+	/* It may not have been there yet when it was told. */
+	if (worker->state == CHILD_STARTING && keeper->waiting_since_ns != 0)
+		hurry_all(worker->pid);
 	if (keeper->upgrade.is_draining && ++keeper->upgrade.ticks > DRAIN_TICKS)
 		child_kill(worker);
 	upgrade_look(keeper);
@@ -537,6 +574,8 @@ static void children_wait(struct keeper *keeper)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == keeper->worker.pid)
+			keeper->worker.is_dead = true;
 		/* What it said last is why it died. */
 		while (pid == keeper->worker.pid && keeper->worker.end >= 0 &&
 		       child_read(keeper, &keeper->worker))
@@ -699,6 +738,7 @@ int keeper_run_again(const struct options *options)
 					.end = LAUNCH_WIRE,
 					.state = CHILD_READY,
 					.is_foreign = true,
+					.has_all = true,
 					.ready_ns = zr_monotonic_ns() };
 	keeper.cannot_resend = !hello_can_resend(&keeper.shelf->init);
 	upgrade_begin(&keeper, fcntl(keeper.binary, F_DUPFD_CLOEXEC, LAUNCH_END), "", false);

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base.h"
-#include "hurry.h"
 #include "wire.h"
 
 #define NAME "@zramfs"
@@ -68,7 +67,6 @@ static _Noreturn void execute(const struct launch *launch)
 		arguments[i + 2] = launch->rest[i];
 
 	signals_leave();
-	(void)hurry(0, launch->in_hurry);
 	r = fds_place(launch);
 	if (r == 0) {
 		syscall(SYS_execveat, LAUNCH_BINARY, "", arguments, environ, AT_EMPTY_PATH);

@@ -15,7 +15,6 @@
  * Cost:      a fork of a small process.
  */
 
-#include <stdbool.h>
 #include <sys/types.h>
 
 /* Where a launched process finds what. */
@@ -32,7 +31,6 @@ struct launch {
 	int fds[LAUNCH_END]; /* below LAUNCH_FUSE: unused */
 	const char *mode;    /* "--worker" or "--keeper" */
 	char *const *rest;   /* of the arguments, as the user typed them, NULL at the end */
-	bool in_hurry;       /* see hurry.h */
 };
 
 /* Return: the child's pid. */

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "heap.h"
 #include "hurry.h"
@@ -38,6 +39,14 @@ static void room_free(struct thread_room *room)
 	buffer_free(&room->stack);
 }
 
+/* Some machines want more: 128 KiB on arm64. */
+static size_t stack_bytes(void)
+{
+	const long n_min = sysconf(_SC_THREAD_STACK_MIN);
+
+	return n_min > (long)STACK_BYTES ? (size_t)n_min : STACK_BYTES;
+}
+
 static int room_make(struct thread_room *room, size_t n_reply)
 {
 	int r;
@@ -45,7 +54,7 @@ static int room_make(struct thread_room *room, size_t n_reply)
 	*room = (struct thread_room){ 0 };
 	r = n_reply > 0 ? buffer_make(&room->reply, n_reply) : 0;
 	if (r == 0)
-		r = buffer_make(&room->stack, STACK_BYTES);
+		r = buffer_make(&room->stack, stack_bytes());
 	/* The C library looks at all stacks in a child of fork(). */
 	if (r == 0 && madvise(room->stack.bytes, room->stack.n_bytes, MADV_DOFORK) < 0)
 		r = -errno;

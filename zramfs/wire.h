@@ -51,7 +51,7 @@ struct wire_message {
 		value; /* SERVE: the number of the generation; READY: of requests found to be poison */
 	char text[WIRE_TEXT_MAX];
 	uint32_t version; /* of what both ends keep in the store: SHELF_VERSION */
-	uint32_t unused;
+	uint32_t more;    /* READY: PREPARED will follow */
 };
 
 /* Two ends, closed on exec. */

@@ -499,7 +499,8 @@ static void say_ready(struct worker *worker)
 {
 	const struct wire_message ready = { .kind = WIRE_READY,
 					    .value = worker->n_poison,
-					    .error = !channel_can_resend(worker->channel) };
+					    .error = !channel_can_resend(worker->channel),
+					    .more = 1 };
 
 	(void)wire_send(worker->wire, &ready, -1);
 }
@@ -636,8 +637,10 @@ static int stand_by(struct worker *worker, struct wire_message *message)
 		if (message->kind == WIRE_SERVE)
 			return 0;
 		if (message->kind == WIRE_FOLLOW) {
+			(void)hurry(0, true);
 			zr_store_follow(worker->store);
 			heap_provide(worker);
+			(void)hurry(0, false); /* SERVE has its own */
 		}
 		if (message->kind != WIRE_PREPARE)
 			continue;

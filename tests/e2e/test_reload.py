@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+import kills
 from data import text_pages
 from host import errno_of, run, wait_until
 from zramfs import MIB, PAGE
@@ -407,3 +408,25 @@ def test_what_cannot_be_made_whole_goes_again_but_for_what_is_open(zramfs):
         assert os.pwrite(file.fileno(), CONTENT[:PAGE], 0) == PAGE
         assert os.pread(file.fileno(), PAGE, 0) == CONTENT[:PAGE]
     assert names(mount) == sorted([*before, "new0"])
+
+
+def spare_of(mount):
+    found = kills.processes_of(mount) - {kills.keeper(mount), kills.generation(mount).pid}
+    return found.pop() if len(found) == 1 else None
+
+
+def test_who_is_to_follow_has_what_was_read(zramfs):
+    """The spare worker is made anew, at once, if something was changed, and else stays."""
+    mount = zramfs(BASE)
+    kills.settled(mount)
+    spare = spare_of(mount)
+    reload(mount, BASE)
+    reload(mount, BASE)
+    assert spare_of(mount) == spare
+    reload(mount, f"{BASE}[c]\ndisksize = 1M\n")
+    wait_until(lambda: spare_of(mount) not in (None, spare), what="another one")
+    served, _ = kills.kill(mount)
+    kills.next_generation(mount, served)
+    assert reload(mount, f"{BASE}[c]\ndisksize = 1M\n[d]\ndisksize = 1M\n") == [
+        f"{DONE}disk d is new"]
+    assert names(mount) == ["a", "b", "c", "d"]
