@@ -329,6 +329,15 @@ void channel_allow_changes(struct channel *channel)
 	io_post(channel->io, &channel->serve_held.job);
 }
 
+void channel_calm(struct channel *channel)
+{
+	unsigned int i;
+
+	for (i = 0; i < channel->n_threads; ++i)
+		hurry_end(channel->serving[i].thread);
+	io_calm(channel->io);
+}
+
 /* threads */
 
 /* Unmounted, or cut. */
@@ -399,7 +408,6 @@ static void serving_main(void *context)
 	thread_self.n_reply = THREAD_REPLY_BYTES;
 	wakes_take();
 	wait_begin(channel);
-	(void)hurry(0, false); /* it may have been made to, while it waited */
 	/* What comes again is read first: changes wait until all of it was. */
 	while ((!atomic_load(&channel->stopping) || atomic_load(&channel->is_resending)) &&
 	       serve_one(channel, serving->request.bytes))

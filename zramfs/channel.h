@@ -61,6 +61,9 @@ void channel_begin(struct channel *channel);
 /* The store is locked: what changes disks is served from now on. */
 void channel_allow_changes(struct channel *channel);
 
+/* The threads are in no hurry any more (hurry.h). */
+void channel_calm(struct channel *channel);
+
 /* Read no more, and wait until what is in hand is answered, but for jobs. Return: false if that took
  * longer than @timeout_ms. */
 bool channel_stop(struct channel *channel, unsigned int timeout_ms);

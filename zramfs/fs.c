@@ -62,6 +62,13 @@ int fs_start(struct fs *fs)
 	return 0;
 }
 
+void fs_calm(struct fs *fs)
+{
+	jobs_calm(&fs->names);
+	jobs_calm(&fs->changes);
+	jobs_calm(&fs->work);
+}
+
 int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
 	    const struct zr_disk_spec *defaults, unsigned int n_threads)
 {

@@ -70,6 +70,9 @@ int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
 /* The threads for jobs, once those that serve disks are there: nothing is asked for yet. */
 int fs_start(struct fs *fs);
 
+/* The threads are in no hurry any more (hurry.h). */
+void fs_calm(struct fs *fs);
+
 /* What a former generation had open is open, and what it had begun is completed. The store is
  * loaded. */
 int fs_load(struct fs *fs);

@@ -53,6 +53,13 @@ void hurry_all(pid_t process)
 	close(fd);
 }
 
+void hurry_end(pthread_t thread)
+{
+	static const struct sched_param usual = { 0 };
+
+	(void)pthread_setschedparam(thread, SCHED_OTHER, &usual);
+}
+
 bool in_hurry(void)
 {
 	return sched_getscheduler(0) == SCHED_FIFO;

@@ -16,15 +16,19 @@
  * Cost:      a system call.
  */
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 /* @thread: its number, of any process that is ours; 0: the calling one. Return: 0 or -errno. */
 int hurry(pid_t thread, bool on);
 
-/* All threads that @process has, and those that they will start: each until it says that it is not,
- * at the latest when it has something to do. Wants memory of the kernel's for /proc. */
+/* All threads that @process has, and those that they will start, until it says that they are not.
+ * Wants memory of the kernel's for /proc. */
 void hurry_all(pid_t process);
+
+/* @thread, of this process, is not any more. */
+void hurry_end(pthread_t thread);
 
 /* Is the calling thread? */
 bool in_hurry(void);

@@ -413,6 +413,11 @@ struct io *io_free(struct io *io)
 	return NULL;
 }
 
+void io_calm(struct io *io)
+{
+	jobs_calm(&io->punches);
+}
+
 void io_lock(struct io *io)
 {
 	buffer_lock(&io->memory);

@@ -39,6 +39,9 @@ struct io *io_free(struct io *io);
 /* Lock the memory of its thread. */
 void io_lock(struct io *io);
 
+/* Its thread is in no hurry any more. */
+void io_calm(struct io *io);
+
 /* Have its thread run a job that is kept. */
 void io_post(struct io *io, struct job *job);
 

@@ -54,9 +54,7 @@ static void jobs_main(void *context)
 	if (jobs->seats)
 		thread_self.seat = jobs->seats + atomic_fetch_add(&jobs->n_seated, 1);
 	thread_self.takes_long = jobs->takes_long;
-	job = job_wait(jobs);
-	(void)hurry(0, false); /* it may have been made to, while it waited */
-	for (; job; job = job_wait(jobs))
+	while ((job = job_wait(jobs)))
 		job_run(jobs, job);
 }
 
@@ -98,6 +96,14 @@ void jobs_lock(struct jobs *jobs)
 		buffer_lock(&jobs->rooms[i].reply);
 	for (i = 0; i < jobs->n_threads; ++i)
 		buffer_lock(&jobs->rooms[i].stack);
+}
+
+void jobs_calm(struct jobs *jobs)
+{
+	unsigned int i;
+
+	for (i = 0; i < jobs->n_threads; ++i)
+		hurry_end(jobs->threads[i]);
 }
 
 void jobs_hold(struct jobs *jobs)

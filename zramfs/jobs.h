@@ -61,6 +61,9 @@ int jobs_start(struct jobs *jobs, const char *name, unsigned int n_threads, bool
 /* Lock the memory of the threads. */
 void jobs_lock(struct jobs *jobs);
 
+/* The threads are in no hurry any more. */
+void jobs_calm(struct jobs *jobs);
+
 /* Begin no job until jobs_allow(). */
 void jobs_hold(struct jobs *jobs);
 void jobs_allow(struct jobs *jobs);

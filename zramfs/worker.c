@@ -575,6 +575,8 @@ static void serve_all(struct worker *worker)
 	channel_allow_changes(worker->channel);
 	if (worker->wire >= 0)
 		(void)wire_say(worker->wire, WIRE_PREPARED);
+	channel_calm(worker->channel);
+	fs_calm(&worker->fs);
 	(void)hurry(0, false);
 }
 
