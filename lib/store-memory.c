@@ -147,11 +147,11 @@ int zr_store_populate(struct zr_store *store, const struct zr_stop *stop, uint64
 
 void zr_store_follow(struct zr_store *store)
 {
-	const struct zr_arena *arena = &store->engine.arena;
+	struct zr_arena *arena = &store->engine.arena;
 	uint64_t at = 0;
 
 	while (zr_arena_next_data(arena, at, &at, NULL)) {
-		(void)zr_arena_fault_in(&store->engine.arena, at, arena->grain_bytes);
+		(void)zr_arena_fault_in(arena, at, arena->grain_bytes);
 		at = zr_align_up(at + 1, PIECE_BYTES);
 	}
 }

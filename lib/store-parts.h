@@ -23,7 +23,6 @@ struct zr_upkeep;
 struct zr_store {
 	struct zr_engine engine;
 	struct zr_upkeep *upkeep;         /* NULL: none */
-	bool is_tended;                   /* by upkeep, which is there before it begins */
 	struct zr_superblock *superblock; /* in the store */
 	bool loaded;                      /* what lies in it was looked at */
 

@@ -36,14 +36,10 @@ int zr_store_tend(struct zr_store *store)
 {
 	int r;
 
-	if (store->is_tended)
-		return 0;
 	r = zr_store_tend_later(store);
-	if (r < 0)
-		return r;
-	zr_upkeep_begin(store->upkeep);
-	store->is_tended = true;
-	return 0;
+	if (r == 0)
+		zr_upkeep_begin(store->upkeep);
+	return r;
 }
 
 int zr_store_tend_later(struct zr_store *store)
@@ -54,7 +50,6 @@ int zr_store_tend_later(struct zr_store *store)
 void zr_store_untend(struct zr_store *store)
 {
 	store->upkeep = zr_upkeep_free(store->upkeep);
-	store->is_tended = false;
 }
 
 uint64_t zr_store_compact(struct zr_store *store)

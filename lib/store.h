@@ -96,7 +96,7 @@ int zr_store_populate(struct zr_store *store, const struct zr_stop *stop, uint64
 
 /* Have page tables for all memory that the store has, while another process has it loaded: to
  * populate it all later takes no memory then. Of each 2 MiB one page is mapped.
- * Cost: 0.3 ms a GiB. */
+ * Cost: 1.4 ms a GiB, 0.4 ms when it is done again. */
 void zr_store_follow(struct zr_store *store);
 
 /* The id that the next disk will get, if nobody else makes one meanwhile: the caller sees to that.

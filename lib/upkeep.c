@@ -221,9 +221,11 @@ int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine)
 
 void zr_upkeep_begin(struct zr_upkeep *upkeep)
 {
-	upkeep->passing =
-		zr_compact_is_under_way(upkeep->engine); /* whoever was here before left it */
+	if (upkeep->has_begun)
+		return;
 	upkeep->has_begun = true;
+	/* Whoever was here before left it. */
+	upkeep->passing = zr_compact_is_under_way(upkeep->engine);
 	zr_pool_tend(&upkeep->engine->pool, true);
 	zr_must(sem_post(&upkeep->may_begin));
 }

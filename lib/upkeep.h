@@ -27,7 +27,7 @@ struct zr_upkeep;
 /* It waits. Of @engine nothing is looked at yet. */
 int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine);
 
-/* Once, when the engine is loaded. */
+/* When the engine is loaded. The second time nothing happens. */
 void zr_upkeep_begin(struct zr_upkeep *upkeep);
 
 /* Whoever waits for memory is woken, and gets it themselves from now on. */

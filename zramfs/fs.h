@@ -48,8 +48,8 @@ struct fs {
 	int ready;              /* eventfd, readable once the kernel has been answered */
 	struct handles handles;
 	struct records records;
-	struct zr_ctx *ctx; /* of whoever changes disks: under the lock of records, or
-				with one begun */
+	/* of whoever changes disks: under the lock of records, or with a record begun */
+	struct zr_ctx *ctx;
 	struct jobs names, changes, work;
 	_Atomic bool xending; /* long work is to stop */
 	/* set by the worker before anything is served; NULL: there is none */

@@ -9,7 +9,7 @@
  * version of this program: kinds stay what they are, and the size of a message too.
  *
  *   worker to keeper                               keeper to worker
- *     STANDBY   loaded, waits to be told             PREPARE  map the store; another still serves
+ *     STANDBY   all is there; waits                  PREPARE  map the store; another still serves
  *     PREPARED  the store is mapped and locked;      SERVE    begin; of a fault: error is a signal
  *               who serves: has all it needs
  *     READY     serves                               RELOAD   read the configuration again

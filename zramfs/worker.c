@@ -524,7 +524,6 @@ static int take_up(struct worker *worker)
 	if (worker->generation > 1)
 		say_ready(worker);
 	channel_begin(worker->channel);
-
 	return 0;
 }
 

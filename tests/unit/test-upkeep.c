@@ -570,6 +570,7 @@ static void test_upkeep_ends_while_somebody_waits(void)
 	}
 	for (round = 0; round < 20; ++round) {
 		CHECK(zr_upkeep_new(&upkeep, writers[0].disk->engine) == 0);
+		zr_upkeep_begin(upkeep);
 		pause_ms(10);
 		upkeep = zr_upkeep_free(upkeep);
 	}
