@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "crash.h"
+#include "crew.h"
 #include "fs.h"
 #include "log.h"
 #include "order.h"
@@ -41,6 +42,7 @@ struct io {
 	int fd;
 	struct buffer memory; /* this */
 	struct jobs punches;  /* one thread */
+	struct crew *crew;    /* of large requests */
 	struct bad_page bad_page;
 	struct punch punch_of[ZR_DISKS_MAX]; /* by number of the disk's entry */
 };
@@ -161,8 +163,7 @@ static void serve_read(const struct call *call)
 	}
 
 	maybe_poison(call->disk, in->offset);
-	r = zr_disk_read(call->disk, thread_self.ctx, in->offset, thread_self.reply, in->size,
-			 &n_read);
+	r = crew_read(call->io->crew, call->disk, in->offset, thread_self.reply, in->size, &n_read);
 	served(&call->disk->entry->read_latency, begin_ns);
 	if (r < 0)
 		disk_failed(call, r);
@@ -188,7 +189,7 @@ static void serve_write(const struct call *call)
 	 * for a whole one, and a direct one gets EIO for it: what lies within the disk is written
 	 * whole or refused with its own errno, whatever pages were done. */
 	size = zr_disk_size(call->disk);
-	r = zr_disk_write(call->disk, thread_self.ctx, in->offset, in + 1, in->size, &n_written);
+	r = crew_write(call->io->crew, call->disk, in->offset, in + 1, in->size, &n_written);
 	served(&call->disk->entry->write_latency, begin_ns);
 	if (r < 0 && (n_written == 0 || in->offset + in->size <= size)) {
 		disk_failed(call, r);
@@ -397,6 +398,11 @@ int io_new(struct io **iop, struct fs *fs, int fd)
 		buffer_free(&memory);
 		return r;
 	}
+	r = crew_new(&io->crew, fs->shelf, fs->n_threads);
+	if (r < 0) {
+		io_free(io);
+		return r;
+	}
 	*iop = io;
 	return 0;
 }
@@ -408,6 +414,7 @@ struct io *io_free(struct io *io)
 	if (!io)
 		return NULL;
 	jobs_stop(&io->punches);
+	io->crew = crew_free(io->crew);
 	memory = io->memory;
 	buffer_free(&memory);
 	return NULL;
@@ -416,12 +423,14 @@ struct io *io_free(struct io *io)
 void io_calm(struct io *io)
 {
 	jobs_calm(&io->punches);
+	crew_calm(io->crew);
 }
 
 void io_lock(struct io *io)
 {
 	buffer_lock(&io->memory);
 	jobs_lock(&io->punches);
+	crew_lock(io->crew);
 }
 
 void io_post(struct io *io, struct job *job)
