@@ -97,6 +97,47 @@ static int watchdog_show(const struct zr_attr_target *target, char *text, size_t
 			target->daemon->watchdog(target->daemon->context));
 }
 
+/* waiting */
+
+static int poll_us_parse(struct zr_daemon_spec *spec, const char *text)
+{
+	unsigned long us;
+	int r;
+
+	r = zr_attr_parse_number(text, 10, ZR_POLL_US_MAX, &us);
+	if (r < 0)
+		return r;
+	spec->poll_us = (uint32_t)us;
+	return 0;
+}
+
+static void poll_us_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)
+{
+	snprintf(text, n_text, "%" PRIu32, spec->poll_us);
+}
+
+static int poll_us_apply(const struct zr_attr_target *target, const char *text)
+{
+	struct zr_daemon_spec spec = { 0 };
+	int r;
+
+	r = poll_us_parse(&spec, text);
+	if (r < 0)
+		return r;
+	if (!target->daemon)
+		return -ENODEV;
+	target->daemon->set_poll_us(target->daemon->context, spec.poll_us);
+	return 0;
+}
+
+static int poll_us_show(const struct zr_attr_target *target, char *text, size_t n_text)
+{
+	if (!target->daemon)
+		return -ENODEV;
+	return snprintf(text, n_text, "%" PRIu32 "\n",
+			target->daemon->poll_us(target->daemon->context));
+}
+
 /* processes */
 
 static int generation_show(const struct zr_attr_target *target, char *text, size_t n_text)
@@ -194,8 +235,22 @@ const struct zr_attr zr_attrs_daemon[] = {
 	  .print_daemon = watchdog_print,
 	  .apply = watchdog_apply,
 	  .show = watchdog_show },
+	{ .name = "poll_us",
+	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
+	  .mode = 0644,
+	  .when = ZR_WHEN_ALWAYS,
+	  .type = "number",
+	  .unit = "microseconds",
+	  .allowed = "0 for none, or up to 1000 microseconds",
+	  .help = "how long who waits for a request looks for it before sleeping, where it helps",
+	  .since = "0.1.0",
+	  .parse_daemon = poll_us_parse,
+	  .print_daemon = poll_us_print,
+	  .apply = poll_us_apply,
+	  .show = poll_us_show },
 	{ .name = NULL },
 };
 
 _Static_assert(ZR_THREADS_MAX == 64, "the message of threads says 64");
 _Static_assert(ZR_WATCHDOG_MAX == 3600, "the message of watchdog says 3600");
+_Static_assert(ZR_POLL_US_MAX == 1000, "the message of poll_us says 1000");

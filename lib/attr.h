@@ -56,6 +56,8 @@ struct zr_attr_daemon {
 	int (*print_generation)(void *context, char *text, size_t n_text);
 	uint32_t (*watchdog)(void *context); /* seconds */
 	void (*set_watchdog)(void *context, uint32_t seconds);
+	uint32_t (*poll_us)(void *context);
+	void (*set_poll_us)(void *context, uint32_t us);
 };
 
 /* What an attribute is asked of, and by whom. */

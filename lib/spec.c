@@ -26,7 +26,8 @@ void zr_disk_spec_init(struct zr_disk_spec *spec, uint64_t ram_bytes)
 void zr_daemon_spec_init(struct zr_daemon_spec *spec, uint64_t ram_bytes)
 {
 	*spec = (struct zr_daemon_spec){ .ram_bytes = ram_bytes,
-					 .watchdog_s = ZR_WATCHDOG_DEFAULT };
+					 .watchdog_s = ZR_WATCHDOG_DEFAULT,
+					 .poll_us = ZR_POLL_US_DEFAULT };
 }
 
 static bool is_reserved(const char *name)

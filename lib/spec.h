@@ -23,6 +23,10 @@
 #define ZR_WATCHDOG_MAX     3600u
 #define ZR_WATCHDOG_DEFAULT 10u
 
+/* Microseconds that who waits for a request looks for it before it sleeps. */
+#define ZR_POLL_US_MAX     1000u
+#define ZR_POLL_US_DEFAULT 200u
+
 struct zr_disk_spec {
 	uint64_t ram_bytes; /* what a percentage is of; 0: percentages are refused */
 	uint64_t disksize_bytes;
@@ -34,6 +38,7 @@ struct zr_daemon_spec {
 	uint64_t mem_limit_bytes; /* of all disks together; 0: none */
 	unsigned int n_threads;   /* 0: one for each core */
 	uint32_t watchdog_s;      /* 0: none */
+	uint32_t poll_us;         /* 0: none */
 };
 
 /* What a disk is that nobody configured: size 0, lz4, no limit, 0600. The owner is the caller's to

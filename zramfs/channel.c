@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -18,6 +17,7 @@
 #include "held.h"
 #include "hello.h"
 #include "hurry.h"
+#include "intake.h"
 #include "io.h"
 #include "log.h"
 #include "order.h"
@@ -43,6 +43,7 @@ struct serving {
 	struct channel *channel;
 	pthread_t thread;
 	struct thread_room room;
+	struct intake intake;
 	struct buffer request;
 	_Atomic bool has_ended;
 };
@@ -62,6 +63,7 @@ struct channel {
 	int ended; /* eventfd */
 	unsigned int n_threads;
 
+	struct gate arrivals;
 	_Atomic unsigned int n_running;
 	_Atomic bool stopping;
 	_Atomic bool is_gone; /* the mount */
@@ -127,15 +129,12 @@ static void request_taken(struct channel *channel, const uint8_t *request, bool 
 		thread_self.record = records_find(&channel->fs->records, thread_self.unique);
 }
 
-/* Return: bytes, or -errno. */
-static ssize_t request_read(struct channel *channel, uint8_t *request)
+/* What a read of @n bytes came to. Return: bytes, or -errno. */
+static ssize_t request_check(const uint8_t *request, ssize_t n)
 {
-	ssize_t n;
-
-	n = read(channel->fd, request, REQUEST_BYTES);
 	order_request();
 	if (n < 0)
-		return -errno;
+		return n;
 	/* Whole, always; else it could not be answered. */
 	if ((size_t)n < sizeof(struct fuse_in_header) || header_of(request)->len != n)
 		return -EPROTO;
@@ -148,19 +147,15 @@ static void resent_all_read(struct channel *channel)
 	atomic_store(&channel->is_resending, false);
 }
 
-static ssize_t read_resent_locked(struct channel *channel, uint8_t *request)
+static ssize_t read_resent_locked(struct serving *serving)
 {
-	struct pollfd wanted = { .fd = channel->fd, .events = POLLIN };
+	struct channel *channel = serving->channel;
+	uint8_t *request = serving->request.bytes;
 	ssize_t n;
 
-	n = poll(&wanted, 1, 0);
-	if (n < 0)
-		return -errno;
-	if (n == 0) {
+	n = request_check(request, intake_try(&serving->intake, request, REQUEST_BYTES));
+	if (n == -EAGAIN)
 		resent_all_read(channel);
-		return -EAGAIN;
-	}
-	n = request_read(channel, request);
 	if (n < 0)
 		return n;
 
@@ -171,19 +166,21 @@ static ssize_t read_resent_locked(struct channel *channel, uint8_t *request)
 }
 
 /* The next request, taken. Return: bytes, or -errno. */
-static ssize_t request_next(struct channel *channel, uint8_t *request)
+static ssize_t request_next(struct serving *serving)
 {
+	struct channel *channel = serving->channel;
+	uint8_t *request = serving->request.bytes;
 	ssize_t n = -EAGAIN;
 
 	if (atomic_load(&channel->is_resending)) {
 		pthread_mutex_lock(&channel->resent);
 		if (atomic_load(&channel->is_resending))
-			n = read_resent_locked(channel, request);
+			n = read_resent_locked(serving);
 		pthread_mutex_unlock(&channel->resent);
 		return n;
 	}
 
-	n = request_read(channel, request);
+	n = request_check(request, intake_read(&serving->intake, request, REQUEST_BYTES));
 	if (n >= 0)
 		request_taken(channel, request, false);
 	return n;
@@ -356,9 +353,11 @@ static void mount_is_gone(struct channel *channel)
 }
 
 /* Return: false when there will be no more requests. */
-static bool serve_one(struct channel *channel, uint8_t *request)
+static bool serve_one(struct serving *serving)
 {
-	const ssize_t n = request_next(channel, request);
+	struct channel *channel = serving->channel;
+	const uint8_t *request = serving->request.bytes;
+	const ssize_t n = request_next(serving);
 
 	if (n == -EINTR || n == -EAGAIN || n == -ENOENT) /* it was interrupted before it was read */
 		return true;
@@ -371,6 +370,8 @@ static bool serve_one(struct channel *channel, uint8_t *request)
 		mount_is_gone(channel);
 		return false;
 	}
+	if (!io_is_short(request, (size_t)n))
+		intake_leave_post(&serving->intake);
 	if (!changes_disks(request) || !held_put(&channel->held, request, (size_t)n))
 		request_serve(channel, request, (size_t)n);
 	return true;
@@ -410,7 +411,7 @@ static void serving_main(void *context)
 	wait_begin(channel);
 	/* What comes again is read first: changes wait until all of it was. */
 	while ((!atomic_load(&channel->stopping) || atomic_load(&channel->is_resending)) &&
-	       serve_one(channel, serving->request.bytes))
+	       serve_one(serving))
 		;
 
 	atomic_store(&serving->has_ended, true);
@@ -428,12 +429,18 @@ static int serving_start(struct channel *channel, struct serving *serving)
 	int r;
 
 	serving->channel = channel;
-	r = buffer_make(&serving->request, REQUEST_BYTES);
+	r = intake_open(&serving->intake, &channel->arrivals,
+			(uint32_t)(serving - channel->serving) + 1);
 	if (r < 0)
 		return r;
-	r = thread_start(&serving->thread, &serving->room, &serving_kind, serving_main, serving);
-	if (r < 0)
+	r = buffer_make(&serving->request, REQUEST_BYTES);
+	if (r == 0)
+		r = thread_start(&serving->thread, &serving->room, &serving_kind, serving_main,
+				 serving);
+	if (r < 0) {
 		buffer_free(&serving->request);
+		intake_close(&serving->intake);
+	}
 	return r;
 }
 
@@ -509,6 +516,7 @@ int channel_new(struct channel **channelp, struct fuse_session *session, int fd,
 	channel->fs = fs;
 	channel->shelf = fs->shelf;
 	channel->fd = fd;
+	gate_init(&channel->arrivals, fd, &fs->shelf->poll_us, fs->shelf->seats, n_threads);
 	channel->serve_held = channel_job(channel, held_run);
 	channel->say_poison = channel_job(channel, poison_run);
 	pthread_mutex_init(&channel->gate, NULL);
@@ -613,9 +621,11 @@ struct channel *channel_free(struct channel *channel)
 	for (i = 0; i < channel->n_threads; ++i) {
 		thread_join(channel->serving[i].thread, &channel->serving[i].room);
 		buffer_free(&channel->serving[i].request);
+		intake_close(&channel->serving[i].intake);
 	}
 	channel->io = io_free(channel->io);
 	held_deinit(&channel->held);
+	gate_deinit(&channel->arrivals);
 	pthread_mutex_destroy(&channel->resent);
 	pthread_cond_destroy(&channel->opened);
 	pthread_mutex_destroy(&channel->gate);

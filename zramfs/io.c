@@ -19,6 +19,9 @@
 #include "order.h"
 #include "vfile.h"
 
+/* Of a request: 8 pages are 50 us to write. */
+#define SHORT_BYTES (32u << 10)
+
 /* A request that drops much, handed over. */
 struct punch {
 	struct job job;
@@ -330,6 +333,19 @@ static const struct served *served_find(uint32_t opcode)
 bool io_is_served(uint64_t node, uint32_t opcode)
 {
 	return node_is_disk(node) && served_find(opcode);
+}
+
+bool io_is_short(const uint8_t *request, size_t n_request)
+{
+	const struct fuse_in_header *header = (const struct fuse_in_header *)request;
+	const struct fuse_read_in *in = (const void *)(header + 1);
+
+	if (!node_is_disk(header->nodeid))
+		return false;
+	if (header->opcode == FUSE_WRITE)
+		return n_request <= sizeof(*header) + sizeof(struct fuse_write_in) + SHORT_BYTES;
+	return header->opcode == FUSE_READ && n_request >= sizeof(*header) + sizeof(*in) &&
+	       in->size <= SHORT_BYTES;
 }
 
 /* The disk that the request has open. Return: 0, -EBADF, -ESTALE. */

@@ -54,6 +54,9 @@ bool io_serve(struct io *io, const uint8_t *request, size_t n_request);
 /* Is that the opcode of one, if @node is a disk? Such requests cannot be interrupted. */
 bool io_is_served(uint64_t node, uint32_t opcode);
 
+/* Is it a request of few pages, which takes no longer than a waking? */
+bool io_is_short(const uint8_t *request, size_t n_request);
+
 /* Answer the request with that number with an errno, or with 0. Return: 0 or -errno. */
 int io_answer(int fd, uint64_t unique, int error, const void *bytes, size_t n_bytes);
 

@@ -220,6 +220,7 @@ static int store_fill(struct zr_store *store, const struct config *config)
 	}
 
 	atomic_store(&shelf->watchdog_s, config->daemon.watchdog_s);
+	atomic_store(&shelf->poll_us, config->daemon.poll_us);
 	zr_store_set_mem_limit(store, config->daemon.mem_limit_bytes);
 	for (i = 0; r == 0 && i < config->n_disks; ++i)
 		r = disk_add(store, ctx, &config->disks[i].spec);

@@ -124,6 +124,20 @@ static void watchdog_set(void *context, uint32_t seconds)
 	atomic_store(&worker->shelf->watchdog_s, seconds);
 }
 
+static uint32_t poll_us(void *context)
+{
+	struct worker *worker = context;
+
+	return atomic_load(&worker->shelf->poll_us);
+}
+
+static void poll_us_set(void *context, uint32_t us)
+{
+	struct worker *worker = context;
+
+	atomic_store(&worker->shelf->poll_us, us);
+}
+
 static void daemon_init(struct worker *worker)
 {
 	wish_init(&worker->wish);
@@ -133,7 +147,9 @@ static void daemon_init(struct worker *worker)
 						  .print_safety = safety_show,
 						  .print_generation = generation_print,
 						  .watchdog = watchdog,
-						  .set_watchdog = watchdog_set };
+						  .set_watchdog = watchdog_set,
+						  .poll_us = poll_us,
+						  .set_poll_us = poll_us_set };
 }
 
 /* asked to end */

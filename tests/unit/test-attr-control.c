@@ -463,7 +463,7 @@ static void test_daemon_attributes(void)
 /* What the process would do, noted. */
 static struct {
 	char path[64];
-	uint32_t watchdog_s;
+	uint32_t watchdog_s, poll_us;
 } asked;
 
 static int note_upgrade(void *context, const char *path, struct zr_stop stop)
@@ -491,18 +491,33 @@ static void note_watchdog(void *context, uint32_t seconds)
 	asked.watchdog_s = seconds;
 }
 
+static uint32_t tell_poll_us(void *context)
+{
+	CHECK(context == &asked);
+	return asked.poll_us;
+}
+
+static void note_poll_us(void *context, uint32_t us)
+{
+	CHECK(context == &asked);
+	asked.poll_us = us;
+}
+
 static const struct zr_attr_daemon process = { .context = &asked,
 					       .upgrade = note_upgrade,
 					       .print_upgrade = print_something,
 					       .print_safety = print_something,
 					       .print_generation = print_something,
 					       .watchdog = tell_watchdog,
-					       .set_watchdog = note_watchdog };
+					       .set_watchdog = note_watchdog,
+					       .poll_us = tell_poll_us,
+					       .set_poll_us = note_poll_us };
 
 static void test_processes(void)
 {
 	const struct zr_attr *watchdog = zr_attr_find_daemon("watchdog");
 	const struct zr_attr *upgrade = zr_attr_find_daemon("upgrade");
+	const struct zr_attr *poll_us = zr_attr_find_daemon("poll_us");
 
 	set_up();
 	target.disk = NULL;
@@ -514,6 +529,10 @@ static void test_processes(void)
 	CHECK(watchdog->apply(&target, "3601") == -ERANGE && watchdog->apply(&target, "") < 0);
 	CHECK(watchdog->apply(&target, "5s") == -EINVAL && watchdog->apply(&target, "-1") < 0);
 	CHECK(asked.watchdog_s == 0 && strcmp(show_row(watchdog), "0\n") == 0);
+
+	CHECK(poll_us->apply(&target, "1000") == 0 && asked.poll_us == 1000);
+	CHECK(poll_us->apply(&target, "1001") == -ERANGE && poll_us->apply(&target, "") < 0);
+	CHECK(strcmp(show_row(poll_us), "1000\n") == 0);
 
 	snprintf(asked.path, sizeof(asked.path), "untouched");
 	CHECK(upgrade->apply(&target, "zramfs") == -EINVAL);
@@ -531,7 +550,8 @@ static void test_processes(void)
 /* Outside of the daemon, what it alone can do is refused, and nothing else. */
 static void test_no_process(void)
 {
-	static const char *const names[] = { "generation", "safety", "upgrade", "watchdog" };
+	static const char *const names[] = { "generation", "safety", "upgrade", "watchdog",
+					     "poll_us" };
 	const struct zr_attr *attr;
 	unsigned int i;
 
