@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "attr-parts.h"
 #include "size.h"
@@ -138,6 +139,64 @@ static int poll_us_show(const struct zr_attr_target *target, char *text, size_t 
 			target->daemon->poll_us(target->daemon->context));
 }
 
+/* the way of requests */
+
+static const char *const transports[] = {
+	[ZR_TRANSPORT_CLASSIC] = "classic",
+	[ZR_TRANSPORT_IO_URING] = "io_uring",
+};
+
+static int transport_parse(struct zr_daemon_spec *spec, const char *text)
+{
+	unsigned int i;
+
+	for (i = 0; i < ZR_ARRAY_SIZE(transports); ++i) {
+		if (strcmp(text, transports[i]) != 0)
+			continue;
+		spec->transport = (enum zr_transport)i;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static void transport_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)
+{
+	snprintf(text, n_text, "%s", transports[spec->transport]);
+}
+
+static int transport_show(const struct zr_attr_target *target, char *text, size_t n_text)
+{
+	if (!target->daemon)
+		return -ENODEV;
+	return snprintf(text, n_text, "%s\n", target->daemon->transport);
+}
+
+static int uring_depth_parse(struct zr_daemon_spec *spec, const char *text)
+{
+	unsigned long depth;
+	int r;
+
+	r = zr_attr_parse_number(text, 10, ZR_URING_DEPTH_MAX, &depth);
+	if (r < 0)
+		return r;
+	if (depth == 0)
+		return -ERANGE;
+	spec->uring_depth = (uint32_t)depth;
+	return 0;
+}
+
+static void uring_depth_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)
+{
+	snprintf(text, n_text, "%" PRIu32, spec->uring_depth);
+}
+
+static int uring_depth_show(const struct zr_attr_target *target, char *text, size_t n_text)
+{
+	if (!target->daemon)
+		return -ENODEV;
+	return snprintf(text, n_text, "%" PRIu32 "\n", target->daemon->uring_depth);
+}
+
 /* processes */
 
 static int generation_show(const struct zr_attr_target *target, char *text, size_t n_text)
@@ -248,9 +307,33 @@ const struct zr_attr zr_attrs_daemon[] = {
 	  .print_daemon = poll_us_print,
 	  .apply = poll_us_apply,
 	  .show = poll_us_show },
+	{ .name = "transport",
+	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
+	  .mode = 0444,
+	  .when = ZR_WHEN_START,
+	  .type = "word",
+	  .allowed = "classic or io_uring",
+	  .help = "the way of requests; over io_uring it is short, and nobody can follow a worker "
+		  "that dies",
+	  .since = "0.1.0",
+	  .parse_daemon = transport_parse,
+	  .print_daemon = transport_print,
+	  .show = transport_show },
+	{ .name = "uring_depth",
+	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
+	  .mode = 0444,
+	  .when = ZR_WHEN_START,
+	  .type = "number",
+	  .allowed = "1 to 1024",
+	  .help = "requests that each processor may have under way over io_uring",
+	  .since = "0.1.0",
+	  .parse_daemon = uring_depth_parse,
+	  .print_daemon = uring_depth_print,
+	  .show = uring_depth_show },
 	{ .name = NULL },
 };
 
 _Static_assert(ZR_THREADS_MAX == 64, "the message of threads says 64");
+_Static_assert(ZR_URING_DEPTH_MAX == 1024, "the message of uring_depth says 1024");
 _Static_assert(ZR_WATCHDOG_MAX == 3600, "the message of watchdog says 3600");
 _Static_assert(ZR_POLL_US_MAX == 1000, "the message of poll_us says 1000");

@@ -58,6 +58,8 @@ struct zr_attr_daemon {
 	void (*set_watchdog)(void *context, uint32_t seconds);
 	uint32_t (*poll_us)(void *context);
 	void (*set_poll_us)(void *context, uint32_t us);
+	const char *transport; /* as the configuration calls it */
+	uint32_t uring_depth;
 };
 
 /* What an attribute is asked of, and by whom. */

@@ -27,7 +27,8 @@ void zr_daemon_spec_init(struct zr_daemon_spec *spec, uint64_t ram_bytes)
 {
 	*spec = (struct zr_daemon_spec){ .ram_bytes = ram_bytes,
 					 .watchdog_s = ZR_WATCHDOG_DEFAULT,
-					 .poll_us = ZR_POLL_US_DEFAULT };
+					 .poll_us = ZR_POLL_US_DEFAULT,
+					 .uring_depth = ZR_URING_DEPTH_DEFAULT };
 }
 
 static bool is_reserved(const char *name)

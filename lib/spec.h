@@ -27,6 +27,16 @@
 #define ZR_POLL_US_MAX     1000u
 #define ZR_POLL_US_DEFAULT 200u
 
+/* Which way requests come from the kernel. */
+enum zr_transport {
+	ZR_TRANSPORT_CLASSIC,
+	ZR_TRANSPORT_IO_URING,
+};
+
+/* Requests that each processor may have under way over io_uring. */
+#define ZR_URING_DEPTH_MAX     1024u
+#define ZR_URING_DEPTH_DEFAULT 32u
+
 struct zr_disk_spec {
 	uint64_t ram_bytes; /* what a percentage is of; 0: percentages are refused */
 	uint64_t disksize_bytes;
@@ -39,6 +49,8 @@ struct zr_daemon_spec {
 	unsigned int n_threads;   /* 0: one for each core */
 	uint32_t watchdog_s;      /* 0: none */
 	uint32_t poll_us;         /* 0: none */
+	enum zr_transport transport;
+	uint32_t uring_depth;
 };
 
 /* What a disk is that nobody configured: size 0, lz4, no limit, 0600. The owner is the caller's to

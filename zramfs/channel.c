@@ -19,9 +19,11 @@
 #include "hurry.h"
 #include "intake.h"
 #include "io.h"
+#include "lanes.h"
 #include "log.h"
 #include "order.h"
 #include "records.h"
+#include "safety.h"
 
 /* The largest request is a write: what was agreed at INIT, and its headers. The largest reply is a
  * read's, whose request is no longer than headers: so one buffer is enough for both. */
@@ -80,6 +82,9 @@ struct channel {
 	pthread_mutex_t resent;
 	_Atomic bool is_resending; /* changed with it held */
 
+	struct rings *rings; /* NULL: none */
+	struct lanes lanes;
+
 	struct held held;
 	struct channel_job serve_held, say_poison;
 	_Atomic uint64_t poison_node; /* the last one that was answered */
@@ -91,7 +96,9 @@ struct channel {
 
 static ssize_t channel_writev(int fd, struct iovec *parts, int n_parts, void *userdata)
 {
-	return hello_writev(fd, parts, n_parts);
+	const struct fs *fs = userdata;
+
+	return hello_writev(fs->rings, fd, parts, n_parts);
 }
 
 /* libfuse wants to have it, and is never asked to read. */
@@ -239,9 +246,13 @@ static bool interrupts_io(struct channel *channel, const uint8_t *request, size_
 {
 	const struct fuse_interrupt_in *in = (const void *)(header_of(request) + 1);
 	const struct seat *seat;
+	uint64_t node;
+	uint32_t opcode;
 
 	if (n_request < sizeof(struct fuse_in_header) + sizeof(*in))
 		return false;
+	if (channel->rings && rings_find(channel->rings, in->unique, &node, &opcode))
+		return io_is_served(node, opcode);
 	for (seat = channel->shelf->seats; seat < channel->shelf->seats + SHELF_SEATS; ++seat) {
 		if (atomic_load(&seat->unique) == (in->unique & ~SHELF_RESENT))
 			return io_is_served(atomic_load(&seat->node), atomic_load(&seat->opcode));
@@ -254,11 +265,14 @@ static void serve_by_libfuse(struct channel *channel, const uint8_t *request, si
 	const struct fuse_buf buffer = { .mem = (void *)request, .size = n_request };
 	const uint32_t opcode = header_of(request)->opcode;
 
-	if (opcode == FUSE_INIT)
+	if (opcode == FUSE_INIT) {
 		hello_serve(&channel->shelf->init, channel->session, channel->fd, request,
 			    n_request);
-	else if (opcode != FUSE_INTERRUPT || !interrupts_io(channel, request, n_request))
+		if (channel->rings)
+			lanes_begin(&channel->lanes);
+	} else if (opcode != FUSE_INTERRUPT || !interrupts_io(channel, request, n_request)) {
 		fuse_session_process_buf(channel->session, &buffer);
+	}
 }
 
 /* Serve what the calling thread has taken. */
@@ -273,7 +287,7 @@ static void request_serve(struct channel *channel, const uint8_t *request, size_
 	thread_take_seat(thread_self.unique, header->nodeid, header->opcode);
 	ZR_CRASH("read");
 	if (is_poison(channel, request))
-		(void)io_answer(channel->fd, header->unique, EIO, NULL, 0);
+		(void)io_answer(channel->io, header->unique, EIO, NULL, 0);
 	else if (!io_serve(channel->io, request, n_request))
 		serve_by_libfuse(channel, request, n_request);
 	thread_leave_seat();
@@ -323,6 +337,8 @@ void channel_allow_changes(struct channel *channel)
 		return;
 	jobs_allow(&channel->fs->changes);
 	jobs_allow(&channel->fs->work);
+	if (channel->rings)
+		rings_retry(channel->rings);
 	io_post(channel->io, &channel->serve_held.job);
 }
 
@@ -332,6 +348,7 @@ void channel_calm(struct channel *channel)
 
 	for (i = 0; i < channel->n_threads; ++i)
 		hurry_end(channel->serving[i].thread);
+	lanes_calm(&channel->lanes);
 	io_calm(channel->io);
 }
 
@@ -350,6 +367,8 @@ static void mount_is_gone(struct channel *channel)
 	/* Nothing comes again any more. */
 	resent_all_read(channel);
 	channel_allow_changes(channel);
+	if (channel->rings)
+		rings_end(channel->rings);
 }
 
 /* Return: false when there will be no more requests. */
@@ -398,11 +417,37 @@ static void wakes_take(void)
 	pthread_sigmask(SIG_UNBLOCK, &wanted, NULL);
 }
 
+static void thread_ended(void *context)
+{
+	struct channel *channel = context;
+	const uint64_t one = 1;
+
+	if (atomic_fetch_sub(&channel->n_running, 1) == 1 && atomic_load(&channel->is_gone) &&
+	    write(channel->ended, &one, sizeof(one)) < 0)
+		abort(); /* an eventfd takes a 1 */
+}
+
+/* What came by a ring. */
+static bool ring_serve(void *context, const struct ring_request *from)
+{
+	struct channel *channel = context;
+
+	order_request();
+	if (changes_disks(from->request) && atomic_load(&channel->held.is_on))
+		return false;
+	thread_self.reply = from->payload;
+	thread_self.n_reply = from->n_payload;
+	thread_self.unique = header_of(from->request)->unique;
+	thread_self.is_resent = from->is_left;
+	thread_self.record = from->found;
+	request_serve(channel, from->request, from->n_request);
+	return true;
+}
+
 static void serving_main(void *context)
 {
 	struct serving *serving = context;
 	struct channel *channel = serving->channel;
-	const uint64_t one = 1;
 
 	thread_self.seat = &channel->shelf->seats[serving - channel->serving];
 	thread_self.reply = serving->request.bytes + REQUEST_HEAD_BYTES;
@@ -415,9 +460,7 @@ static void serving_main(void *context)
 		;
 
 	atomic_store(&serving->has_ended, true);
-	if (atomic_fetch_sub(&channel->n_running, 1) == 1 && atomic_load(&channel->is_gone) &&
-	    write(channel->ended, &one, sizeof(one)) < 0)
-		abort(); /* an eventfd takes a 1 */
+	thread_ended(channel);
 }
 
 static const struct thread_kind serving_kind = { .name = "zramfs-serve",
@@ -453,6 +496,9 @@ static void memory_lock(struct channel *channel)
 		buffer_lock(&channel->serving[i].request);
 	for (i = 0; i < channel->n_threads; ++i)
 		buffer_lock(&channel->serving[i].room.stack);
+	if (channel->rings && entries_lock(rings_entries(channel->rings)) < 0)
+		safety_buffer_refused(rings_entries(channel->rings)->n_bytes);
+	lanes_lock(&channel->lanes);
 	io_lock(channel->io);
 	held_lock(&channel->held);
 }
@@ -482,6 +528,18 @@ static int threads_start(struct channel *channel, unsigned int n_threads)
 	return r;
 }
 
+static int lanes_make(struct channel *channel)
+{
+	const struct rings_use use = { .context = channel, .serve = ring_serve };
+
+	if (!channel->rings)
+		return 0;
+	rings_serve_by(channel->rings, &use);
+	atomic_fetch_add(&channel->n_running, rings_count(channel->rings));
+	return lanes_start(&channel->lanes, channel->rings,
+			   channel->shelf->seats + channel->n_threads, thread_ended, channel);
+}
+
 static int parts_make(struct channel *channel, unsigned int n_threads)
 {
 	int r;
@@ -490,7 +548,9 @@ static int parts_make(struct channel *channel, unsigned int n_threads)
 	r = channel->ended < 0 ? -errno : wake_handle();
 	if (r == 0)
 		r = io_new(&channel->io, channel->fs, channel->fd);
-	return r == 0 ? threads_start(channel, n_threads) : r;
+	if (r == 0)
+		r = threads_start(channel, n_threads);
+	return r == 0 ? lanes_make(channel) : r;
 }
 
 static struct channel_job channel_job(struct channel *channel, void (*run)(struct job *job))
@@ -515,6 +575,7 @@ int channel_new(struct channel **channelp, struct fuse_session *session, int fd,
 	channel->session = session;
 	channel->fs = fs;
 	channel->shelf = fs->shelf;
+	channel->rings = fs->rings;
 	channel->fd = fd;
 	gate_init(&channel->arrivals, fd, &fs->shelf->poll_us, fs->shelf->seats, n_threads);
 	channel->serve_held = channel_job(channel, held_run);
@@ -541,6 +602,21 @@ int channel_replay_init(struct channel *channel)
 	return hello_replay(&channel->shelf->init, channel->session);
 }
 
+int channel_wait_rings(struct channel *channel)
+{
+	struct pollfd ended = { .fd = channel->ended, .events = POLLIN };
+	int r;
+
+	if (!channel->rings)
+		return 0;
+	if (!hello_offers_uring(&channel->shelf->init))
+		return -EOPNOTSUPP;
+	do {
+		r = rings_have_begun(channel->rings);
+	} while (r == -EAGAIN && poll(&ended, 1, 1) == 0);
+	return r;
+}
+
 bool channel_can_resend(const struct channel *channel)
 {
 	return hello_can_resend(&channel->shelf->init);
@@ -564,8 +640,25 @@ static void gate_open(struct channel *channel)
 	pthread_mutex_unlock(&channel->gate);
 }
 
+static void *record_find(void *context, uint64_t unique)
+{
+	struct channel *channel = context;
+
+	return records_find(&channel->fs->records, unique);
+}
+
+/* What was left is known before anything new is read. */
+static void lanes_go_on(struct channel *channel)
+{
+	rings_inherit(channel->rings, record_find, channel);
+	lanes_begin(&channel->lanes);
+}
+
 void channel_begin(struct channel *channel)
 {
+	/* Of the first generation they begin when the kernel was told what it asked. */
+	if (channel->rings && atomic_load(&channel->shelf->init.n_reply) > 0)
+		lanes_go_on(channel);
 	/* Where nothing comes again, nobody will ask how it ended. */
 	if (!atomic_load(&channel->is_resending))
 		records_forget_rest(&channel->fs->records);
@@ -580,6 +673,8 @@ static bool has_stopped(struct channel *channel)
 		if (!atomic_load(&channel->serving[i].has_ended))
 			pthread_kill(channel->serving[i].thread, WAKE_SIGNAL);
 	}
+	if (channel->rings && !rings_park(channel->rings, NODE_STATS))
+		return false;
 	return atomic_load(&channel->n_running) == 0 && io_is_idle(channel->io);
 }
 
@@ -599,6 +694,11 @@ bool channel_stop(struct channel *channel, unsigned int timeout_ms)
 		nanosleep(&pause, NULL);
 	}
 	return true;
+}
+
+bool channel_has_left(struct channel *channel)
+{
+	return !channel->rings || rings_park(channel->rings, NODE_STATS);
 }
 
 int channel_ended(const struct channel *channel)
@@ -623,6 +723,7 @@ struct channel *channel_free(struct channel *channel)
 		buffer_free(&channel->serving[i].request);
 		intake_close(&channel->serving[i].intake);
 	}
+	lanes_join(&channel->lanes);
 	channel->io = io_free(channel->io);
 	held_deinit(&channel->held);
 	gate_deinit(&channel->arrivals);

@@ -48,6 +48,11 @@ int channel_new(struct channel **channelp, struct fuse_session *session, int fd,
  * threads; -EPROTO where the answer would be another. Before channel_begin(). */
 int channel_replay_init(struct channel *channel);
 
+/* Wait until the kernel has the rings, if there are any: then it asks nobody else, and until then
+ * nobody. Return: 0; -EOPNOTSUPP where it did not offer it; or what it said. After it was answered
+ * first. */
+int channel_wait_rings(struct channel *channel);
+
 /* Can the kernel send requests again? Known once it was answered first. */
 bool channel_can_resend(const struct channel *channel);
 
@@ -65,8 +70,11 @@ void channel_allow_changes(struct channel *channel);
 void channel_calm(struct channel *channel);
 
 /* Read no more, and wait until what is in hand is answered, but for jobs. Return: false if that took
- * longer than @timeout_ms. */
+ * longer than @timeout_ms. Where there are rings the caller keeps NODE_STATS known to the kernel. */
 bool channel_stop(struct channel *channel, unsigned int timeout_ms);
+
+/* After that, is all in order for who follows, but for what it will be asked for again? */
+bool channel_has_left(struct channel *channel);
 
 /* Readable when the mount is gone. */
 int channel_ended(const struct channel *channel);

@@ -13,6 +13,7 @@
 
 #include "io.h"
 #include "ops.h"
+#include "rings.h"
 #include "tree.h"
 #include "vfile.h"
 
@@ -259,7 +260,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	 * on a write, so the kernel must go on doing it. */
 	conn->want &= ~(unsigned int)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 				      FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV);
-	conn->max_write = THREAD_REPLY_BYTES;
+	conn->max_write = fs->rings ? rings_entries(fs->rings)->n_payload : THREAD_REPLY_BYTES;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
 	conn->time_gran = 1;

@@ -38,6 +38,7 @@
 #include "shelf.h"
 #include "store.h"
 
+struct rings;
 struct zr_attr_daemon;
 
 struct fs {
@@ -52,6 +53,7 @@ struct fs {
 	struct zr_ctx *ctx;
 	struct jobs names, changes, work;
 	_Atomic bool xending; /* long work is to stop */
+	struct rings *rings; /* NULL: requests come from /dev/fuse. Set before anything is served */
 	/* set by the worker before anything is served; NULL: there is none */
 	const struct zr_attr_daemon *daemon;
 	pthread_mutex_t lock;

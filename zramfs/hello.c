@@ -7,8 +7,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "answer.h"
 #include "base.h"
-#include "order.h"
+#include "uring-abi.h"
 
 /* In flags and flags2 of FUSE_INIT. */
 #define INIT_HAS_FLAGS2 (UINT32_C(1) << 30)
@@ -67,22 +68,51 @@ static bool is_same_reply(const struct shelf_init *init, const uint8_t *reply, u
 	       (said.out.flags2 & kept.out.flags2) == kept.out.flags2;
 }
 
-ssize_t hello_writev(int fd, const struct iovec *parts, int n_parts)
+static uint64_t flags_offered(const struct shelf_init *init)
+{
+	struct fuse_init_in in = { 0 };
+	uint64_t flags;
+
+	if (atomic_load(&init->n_request) < sizeof(struct fuse_in_header) + sizeof(in))
+		return 0;
+	memcpy(&in, init->request + sizeof(struct fuse_in_header), sizeof(in));
+	flags = in.flags;
+	if (in.flags & INIT_HAS_FLAGS2)
+		flags |= (uint64_t)in.flags2 << 32;
+	return flags;
+}
+
+static void uring_accept(uint8_t *reply, uint32_t n_reply)
+{
+	struct init_reply said;
+
+	if (n_reply < sizeof(said))
+		return;
+	memcpy(&said, reply, sizeof(said));
+	said.out.flags |= INIT_HAS_FLAGS2;
+	said.out.flags2 |= (uint32_t)(URING_INIT_FLAG >> 32);
+	memcpy(reply, &said, sizeof(said));
+}
+
+ssize_t hello_writev(struct rings *rings, int fd, const struct iovec *parts, int n_parts)
 {
 	const struct fuse_out_header *header = parts[0].iov_base;
 	uint8_t reply[SHELF_INIT_BYTES];
+	const struct iovec changed = { reply, header->len };
 	uint32_t n_reply;
 
-	order_reply();
 	if (!now.init)
-		return writev(fd, parts, n_parts);
+		return answer_send(rings, fd, parts, n_parts);
 
 	n_reply = header->error == 0 ? joined(reply, parts, n_parts) : 0;
+	if (rings && hello_offers_uring(now.init))
+		uring_accept(reply, n_reply);
 	/* Before the kernel knows it. Who died in between had nothing to compare with, either. */
 	if (n_reply > 0 && atomic_load(&now.init->n_reply) == 0)
 		reply_keep(now.init, reply, n_reply);
 	if (!now.is_replay)
-		return writev(fd, parts, n_parts);
+		return n_reply > 0 ? answer_send(NULL, fd, &changed, 1)
+				   : answer_send(NULL, fd, parts, n_parts);
 	now.was_same = n_reply > 0 && is_same_reply(now.init, reply, n_reply);
 	return header->len;
 }
@@ -159,14 +189,10 @@ int hello_replay(struct shelf_init *init, struct fuse_session *session)
 
 bool hello_can_resend(const struct shelf_init *init)
 {
-	struct fuse_init_in in = { 0 };
-	uint64_t flags;
+	return flags_offered(init) & INIT_HAS_RESEND;
+}
 
-	if (atomic_load(&init->n_request) < sizeof(struct fuse_in_header) + sizeof(in))
-		return false;
-	memcpy(&in, init->request + sizeof(struct fuse_in_header), sizeof(in));
-	flags = in.flags;
-	if (in.flags & INIT_HAS_FLAGS2)
-		flags |= (uint64_t)in.flags2 << 32;
-	return flags & INIT_HAS_RESEND;
+bool hello_offers_uring(const struct shelf_init *init)
+{
+	return flags_offered(init) & URING_INIT_FLAG;
 }

@@ -22,6 +22,8 @@
 
 #include "shelf.h"
 
+struct rings;
+
 /* Serve a FUSE_INIT that was read from @fd. */
 void hello_serve(struct shelf_init *init, struct fuse_session *session, int fd,
 		 const uint8_t *request, size_t n_request);
@@ -29,8 +31,12 @@ void hello_serve(struct shelf_init *init, struct fuse_session *session, int fd,
 /* Tell libfuse what was asked. */
 int hello_replay(struct shelf_init *init, struct fuse_session *session);
 
+/* Did the kernel say that requests can come over io_uring? */
+bool hello_offers_uring(const struct shelf_init *init);
+
 /* Did the kernel say that it can send requests again? */
 bool hello_can_resend(const struct shelf_init *init);
 
-/* For whatever libfuse answers, with anything: as writev(2). */
-ssize_t hello_writev(int fd, const struct iovec *parts, int n_parts);
+/* For whatever libfuse answers, with anything: as answer_send(). Where there are rings the kernel is
+ * told so, which libfuse does not know of. */
+ssize_t hello_writev(struct rings *rings, int fd, const struct iovec *parts, int n_parts);

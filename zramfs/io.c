@@ -8,15 +8,14 @@
 #include <linux/fuse.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "answer.h"
 #include "crash.h"
 #include "crew.h"
 #include "fs.h"
 #include "log.h"
-#include "order.h"
 #include "vfile.h"
 
 /* Of a request: 8 pages are 50 us to write. */
@@ -59,7 +58,7 @@ struct call {
 	struct zr_disk *disk;
 };
 
-int io_answer(int fd, uint64_t unique, int error, const void *bytes, size_t n_bytes)
+int io_answer(struct io *io, uint64_t unique, int error, const void *bytes, size_t n_bytes)
 {
 	struct fuse_out_header header = { .len = (uint32_t)(sizeof(header) + n_bytes),
 					  .error = -error,
@@ -67,14 +66,13 @@ int io_answer(int fd, uint64_t unique, int error, const void *bytes, size_t n_by
 	const struct iovec parts[] = { { .iov_base = &header, .iov_len = sizeof(header) },
 				       { .iov_base = (void *)bytes, .iov_len = n_bytes } };
 
-	order_reply();
-	return writev(fd, parts, n_bytes > 0 ? 2 : 1) < 0 ? -errno : 0;
+	return answer_send(io->fs->rings, io->fd, parts, n_bytes > 0 ? 2 : 1) < 0 ? -errno : 0;
 }
 
 /* Nobody may want the answer any more: then the kernel says ENOENT, and that is all right. */
 static void answer(const struct call *call, int error, const void *bytes, size_t n_bytes)
 {
-	(void)io_answer(call->io->fd, call->header->unique, error, bytes, n_bytes);
+	(void)io_answer(call->io, call->header->unique, error, bytes, n_bytes);
 }
 
 static int64_t now_ns(clockid_t clock)
@@ -235,7 +233,7 @@ static void punch_run(struct job *job)
 	atomic_store(&posted->is_taken, false);
 	thread_take_seat(punch.unique & ~SHELF_RESENT, punch.node, FUSE_FALLOCATE);
 	r = disk_fallocate(punch.disk, punch.mode, punch.offset, punch.n_bytes);
-	(void)io_answer(punch.io->fd, punch.unique, -r, NULL, 0);
+	(void)io_answer(punch.io, punch.unique, -r, NULL, 0);
 	thread_leave_seat();
 }
 

@@ -30,7 +30,7 @@ struct fs;
 
 struct io;
 
-/* @fd: where replies go. */
+/* @fd: where replies go that no ring wants. */
 int io_new(struct io **iop, struct fs *fs, int fd);
 
 /* No request is under way. */
@@ -58,7 +58,7 @@ bool io_is_served(uint64_t node, uint32_t opcode);
 bool io_is_short(const uint8_t *request, size_t n_request);
 
 /* Answer the request with that number with an errno, or with 0. Return: 0 or -errno. */
-int io_answer(int fd, uint64_t unique, int error, const void *bytes, size_t n_bytes);
+int io_answer(struct io *io, uint64_t unique, int error, const void *bytes, size_t n_bytes);
 
 /* For libfuse: the same of virtual files. */
 void io_read(fuse_req_t req, fuse_ino_t ino, size_t n_bytes, off_t offset,

@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "detach.h"
+#include "entries.h"
 #include "options.h"
 #include "shelf.h"
 #include "launch.h"
@@ -73,7 +74,9 @@ struct keeper {
 	char binary_path[PATH_MAX];
 	char *arguments[OPTIONS_REST_MAX]; /* for workers */
 	int fuse_fd, store_fd, config_fd, binary, signals;
-	void *config_text; /* mapped; NULL: it has none */
+	int entries_fd;               /* -1: requests come from /dev/fuse */
+	struct entries_head *entries; /* the same; NULL: the same */
+	void *config_text;            /* mapped; NULL: it has none */
 	size_t n_config;
 	struct shelf *shelf;
 	struct detach *detach; /* NULL once the first worker was ready */
@@ -106,6 +109,9 @@ void keeper_drop_spare(struct keeper *keeper);
 void upgrade_begin(struct keeper *keeper, int binary, const char *path, bool is_asked);
 void upgrade_message(struct keeper *keeper, const struct wire_message *message, int fd);
 void upgrade_candidate_died(struct keeper *keeper, int status);
+
+/* The worker cannot finish, and goes on. */
+void upgrade_refused(struct keeper *keeper, const struct wire_message *message);
 
 /* The worker has finished, or died of being told to: the candidate is the worker. */
 void upgrade_take_over(struct keeper *keeper);

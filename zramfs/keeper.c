@@ -38,6 +38,9 @@
 #define DRAIN_TICKS  10u
 #define SETTLE_TICKS 10u
 
+#define DEAD_LOOKS   40u
+#define DEAD_LOOK_MS 50
+
 /* The spare one is told of so much more. */
 #define FOLLOW_BYTES (UINT64_C(4) << 20)
 
@@ -71,7 +74,8 @@ int keeper_launch(struct keeper *keeper, struct child *child, int binary)
 				 .fds = { [LAUNCH_FUSE] = keeper->fuse_fd,
 					  [LAUNCH_STORE] = keeper->store_fd,
 					  [LAUNCH_CONFIG] = keeper->config_fd,
-					  [LAUNCH_BINARY] = binary } };
+					  [LAUNCH_BINARY] = binary,
+					  [LAUNCH_ENTRIES] = keeper->entries_fd } };
 
 	r = wire_pair(ends);
 	if (r < 0)
@@ -130,7 +134,8 @@ static void worker_provide(struct keeper *keeper)
 
 /* There is always somebody who is to serve, and when that one does, somebody to follow: not before
  * it has all it needs, since there may be too little memory for both, and none becomes free until
- * then. What cannot be had now is tried again with the next look. */
+ * then. What cannot be had now is tried again with the next look. Nobody could follow one that dies
+ * over io_uring. */
 static void children_provide(struct keeper *keeper)
 {
 	const struct child *worker = &keeper->worker;
@@ -138,7 +143,7 @@ static void children_provide(struct keeper *keeper)
 	if (worker->state == CHILD_GONE)
 		worker_provide(keeper);
 	if (worker->state == CHILD_READY && worker->has_all && !worker->is_dead &&
-	    keeper->spare.state == CHILD_GONE && !keeper->spare_failed) {
+	    keeper->spare.state == CHILD_GONE && !keeper->spare_failed && !keeper->entries) {
 		(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
 		keeper->followed_bytes = store_bytes(keeper);
 	}
@@ -164,6 +169,19 @@ void keeper_serve(struct keeper *keeper)
 
 /* the end */
 
+/* What a dead worker had with the kernel over io_uring keeps the mount for a moment. */
+static bool is_dead_soon(const struct keeper *keeper)
+{
+	unsigned int i;
+
+	for (i = 0; keeper->entries && i < DEAD_LOOKS; ++i) {
+		if (mount_is_dead(keeper->resolved))
+			return true;
+		poll(NULL, 0, DEAD_LOOK_MS);
+	}
+	return mount_is_dead(keeper->resolved);
+}
+
 static _Noreturn void keeper_end(struct keeper *keeper, int status)
 {
 	child_kill(&keeper->spare);
@@ -174,7 +192,7 @@ static _Noreturn void keeper_end(struct keeper *keeper, int status)
 	close(keeper->fuse_fd);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
-	if (mount_is_dead(keeper->resolved))
+	if (status == EXIT_SUCCESS ? mount_is_dead(keeper->resolved) : is_dead_soon(keeper))
 		(void)mount_detach(keeper->resolved, 0, true);
 	exit(status);
 }
@@ -261,6 +279,12 @@ static void worker_died(struct keeper *keeper, int status)
 	/* It was told, and did not live to hear it. */
 	if (keeper->told_ns != 0 && zr_monotonic_ns() - keeper->told_ns < KEEPER_LOOK_NS)
 		keeper->terminate = true;
+	if (!keeper->detach && keeper->entries && atomic_load(&keeper->entries->is_live)) {
+		death_describe(&dead, status, last);
+		snprintf(why, sizeof(why), "the worker %s, and nobody can follow it over io_uring",
+			 last);
+		give_up(keeper, why);
+	}
 	child_forget(&keeper->worker);
 	is_drained = WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DRAINED;
 	if (keeper->upgrade.is_draining && (is_drained || !keeper->cannot_resend)) {
@@ -449,7 +473,10 @@ static void worker_message(struct keeper *keeper, const struct wire_message *mes
 		upgrade_begin(keeper, fd, message->text, true);
 		return;
 	case WIRE_REFUSED:
-		snprintf(worker->why, sizeof(worker->why), "%s", message->text);
+		if (keeper->upgrade.is_draining && worker->state == CHILD_READY)
+			upgrade_refused(keeper, message);
+		else
+			snprintf(worker->why, sizeof(worker->why), "%s", message->text);
 		break;
 	}
 	if (fd >= 0)
@@ -686,6 +713,11 @@ static int keeper_init(struct keeper *keeper, const struct options *options)
 	if (r < 0)
 		return r;
 	config_hold(keeper);
+	if (keeper->entries_fd >= 0) {
+		keeper->entries = entries_look(keeper->entries_fd);
+		if (!keeper->entries)
+			return -ENOMEM;
+	}
 	keeper->shelf = shelf_map(keeper->store_fd);
 	return keeper->shelf ? 0 : -ENOMEM;
 }
@@ -698,6 +730,7 @@ int keeper_run(const struct options *options, const struct start *start, struct 
 	keeper.fuse_fd = start->fuse_fd;
 	keeper.store_fd = start->store_fd;
 	keeper.config_fd = start->config_fd;
+	keeper.entries_fd = start->entries_fd;
 	keeper.detach = detach;
 	keeper.resolved = options->mountpoint;
 	keeper.binary = open("/proc/self/exe", O_PATH | O_CLOEXEC);
@@ -723,6 +756,7 @@ int keeper_run_again(const struct options *options)
 	keeper.store_fd = LAUNCH_STORE;
 	keeper.config_fd = LAUNCH_CONFIG;
 	keeper.binary = LAUNCH_BINARY;
+	keeper.entries_fd = launch_found(LAUNCH_ENTRIES);
 	keeper.resolved = options->mountpoint;
 	r = keeper_init(&keeper, options);
 	if (r < 0) {

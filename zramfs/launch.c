@@ -29,13 +29,18 @@ static int fds_place(const struct launch *launch)
 	int moved[LAUNCH_END], fd;
 
 	for (fd = LAUNCH_FUSE; fd < LAUNCH_END; ++fd) {
+		moved[fd] = -1;
+		if (launch->fds[fd] < 0)
+			continue;
 		moved[fd] = fcntl(launch->fds[fd], F_DUPFD_CLOEXEC, LAUNCH_END);
 		if (moved[fd] < 0)
 			return -errno;
 	}
 	/* The program closes itself on its execution, and is opened again by who wants it. */
 	for (fd = LAUNCH_FUSE; fd < LAUNCH_END; ++fd) {
-		if (dup2(moved[fd], fd) < 0)
+		if (moved[fd] < 0)
+			close(fd);
+		else if (dup2(moved[fd], fd) < 0)
 			return -errno;
 	}
 	return syscall(SYS_close_range, LAUNCH_END, ~0U, 0) < 0 && errno != ENOSYS ? -errno : 0;
@@ -76,6 +81,11 @@ static _Noreturn void execute(const struct launch *launch)
 	snprintf(refused.text, sizeof(refused.text), "cannot execute it: %s", strerror(-r));
 	(void)wire_send(LAUNCH_WIRE, &refused, -1);
 	_exit(EXIT_FAILURE);
+}
+
+int launch_found(enum launch_fd fd)
+{
+	return fcntl(fd, F_GETFD) < 0 ? -1 : (int)fd;
 }
 
 pid_t launch_run(const struct launch *launch)

@@ -19,19 +19,23 @@
 
 /* Where a launched process finds what. */
 enum launch_fd {
-	LAUNCH_FUSE = 3,   /* /dev/fuse */
-	LAUNCH_STORE = 4,  /* the memfd */
-	LAUNCH_WIRE = 5,   /* to who launched it; to the worker that serves, for a new keeper */
-	LAUNCH_CONFIG = 6, /* the text of the configuration; empty: there is none */
-	LAUNCH_BINARY = 7, /* the program: to launch with */
-	LAUNCH_END = 8,
+	LAUNCH_FUSE = 3,    /* /dev/fuse */
+	LAUNCH_STORE = 4,   /* the memfd */
+	LAUNCH_WIRE = 5,    /* to who launched it; to the worker that serves, for a new keeper */
+	LAUNCH_CONFIG = 6,  /* the text of the configuration; empty: there is none */
+	LAUNCH_BINARY = 7,  /* the program: to launch with */
+	LAUNCH_ENTRIES = 8, /* for io_uring; none: requests come from LAUNCH_FUSE */
+	LAUNCH_END = 9,
 };
 
 struct launch {
-	int fds[LAUNCH_END]; /* below LAUNCH_FUSE: unused */
+	int fds[LAUNCH_END]; /* below LAUNCH_FUSE: unused; -1: none */
 	const char *mode;    /* "--worker" or "--keeper" */
 	char *const *rest;   /* of the arguments, as the user typed them, NULL at the end */
 };
+
+/* By who was launched: @fd; -1: it was not given. */
+int launch_found(enum launch_fd fd);
 
 /* Return: the child's pid. */
 pid_t launch_run(const struct launch *launch);

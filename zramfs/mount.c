@@ -20,6 +20,9 @@
 
 #define FUSE_DEVICE "/dev/fuse"
 
+/* There is always one. */
+#define HELD_FILE "/.stats"
+
 extern char **environ;
 
 static int device_check(char *message, size_t n_message)
@@ -167,6 +170,23 @@ bool mount_is_dead(const char *resolved)
 			return false;
 	}
 	return WIFEXITED(status) && WEXITSTATUS(status) != 0;
+}
+
+int mount_hold(const char *resolved, dev_t identity)
+{
+	char path[PATH_MAX + sizeof(HELD_FILE)];
+	struct statx stx;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s%s", resolved, HELD_FILE);
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) == 0 &&
+	    makedev(stx.stx_dev_major, stx.stx_dev_minor) == identity)
+		return fd;
+	close(fd);
+	return -ESTALE;
 }
 
 void mount_abort(const char *resolved, dev_t identity)

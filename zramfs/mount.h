@@ -37,6 +37,10 @@ dev_t mount_identity(const char *resolved);
  * which waits for as long as somebody might answer. */
 bool mount_is_dead(const char *resolved);
 
+/* Have the kernel know the file .stats, which it does as long as that is open: without asking who
+ * serves but for its name. Return: a descriptor, or -errno. */
+int mount_hold(const char *resolved, dev_t identity);
+
 /* Tell all who wait for an answer from the mount of @identity that there will be none. As root. */
 void mount_abort(const char *resolved, dev_t identity);
 

@@ -50,6 +50,7 @@ enum measure {
 	DUMPS,
 	CGROUP,
 	RESEND,
+	TRANSPORT,
 	N_MEASURES,
 };
 
@@ -57,7 +58,7 @@ static const char *const names[N_MEASURES] = {
 	[MEMORY] = "memory",         [STORE] = "store",       [BUFFERS] = "buffers",
 	[FUTURE] = "future",         [NOSWAP] = "noswap",     [REALTIME] = "realtime",
 	[IO_FLUSHER] = "io_flusher", [OOM] = "oom_score_adj", [DUMPS] = "dumps",
-	[CGROUP] = "cgroup",         [RESEND] = "resend",
+	[CGROUP] = "cgroup",         [RESEND] = "resend",     [TRANSPORT] = "transport",
 };
 
 enum state {
@@ -307,6 +308,14 @@ void safety_resend(bool can)
 	else
 		refuse(RESEND, "this kernel does not send requests again that a killed worker had "
 			       "in hand: Linux 6.9 or later");
+}
+
+void safety_transport(uint64_t n_bytes)
+{
+	refuse(TRANSPORT,
+	       "io_uring, with buffers of %" PRIu64
+	       " MiB, and a worker that dies takes the disks with it: set transport = classic",
+	       n_bytes >> 20);
 }
 
 /* The most that the disks may come to take. */

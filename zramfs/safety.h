@@ -18,6 +18,7 @@
  *   dumps            no core, no ptrace by others: swap and files of others are in it
  *   cgroup           its memory limit has room for the limits of the disks
  *   resend           the kernel sends again what a worker had in hand when it was killed
+ *   transport        it can be killed at all
  *
  * A limit of locked memory that is not infinite is left to the buffers, without which a kill turns
  * requests into errors; the other locks would not fit it, and new memory would be refused at it.
@@ -53,6 +54,9 @@ void safety_buffer_refused(size_t n_bytes);
 
 /* Does the kernel send requests again? */
 void safety_resend(bool can);
+
+/* Requests come over io_uring, with buffers of so many bytes. */
+void safety_transport(uint64_t n_bytes);
 
 /* Say what was refused, each once for the life of the mount: @is_first generation alone. */
 void safety_say(bool is_first);

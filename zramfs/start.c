@@ -16,6 +16,7 @@
 #include "log.h"
 #include "mount.h"
 #include "shelf.h"
+#include "transport.h"
 
 /* Spans own their offsets whole, but one of each class has memory in part; and what discards leave
  * of spans of whole pages may be little. */
@@ -310,7 +311,9 @@ int start_make(struct start *start, const struct options *options, const struct 
 {
 	int r;
 
-	r = store_make(start, config);
+	r = transport_make(&config->daemon, &start->entries_fd);
+	if (r == 0)
+		r = store_make(start, config);
 	if (r < 0)
 		return r;
 	r = mount_make(start, options);

@@ -23,7 +23,8 @@ struct start {
 	struct fuse_session *session; /* that mounted; has fuse_fd */
 	int fuse_fd;
 	int store_fd;
-	int config_fd; /* the text of the configuration, by which messages call it config_path */
+	int entries_fd; /* for io_uring (entries.h); -1: requests come from /dev/fuse */
+	int config_fd;  /* the text of the configuration, by which messages call it config_path */
 };
 
 /* The configuration that @options name, and its text in *fdp, empty if they name none. Return:

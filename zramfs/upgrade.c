@@ -69,6 +69,13 @@ void upgrade_begin(struct keeper *keeper, int binary, const char *path, bool is_
 	}
 
 	upgrade->is_asked = is_asked;
+	if (keeper->entries && atomic_load(&keeper->entries->cannot_leave)) {
+		upgrade->binary = binary;
+		fail(keeper, EOPNOTSUPP,
+		     "over io_uring it takes a worker that may run on every processor; allow it "
+		     "them by taskset or AllowedCPUs= of the service");
+		return;
+	}
 	if (binary < 0 && path[0] == 0)
 		binary = open(keeper->binary_path, O_PATH | O_CLOEXEC);
 	else if (binary < 0)
@@ -132,6 +139,12 @@ void upgrade_message(struct keeper *keeper, const struct wire_message *message, 
 		fail(keeper, message->error ? message->error : ENOEXEC, message->text);
 		break;
 	}
+}
+
+void upgrade_refused(struct keeper *keeper, const struct wire_message *message)
+{
+	keeper->waiting_since_ns = 0;
+	fail(keeper, message->error, message->text);
 }
 
 void upgrade_candidate_died(struct keeper *keeper, int status)

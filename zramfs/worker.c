@@ -23,6 +23,7 @@
 #include "log.h"
 #include "mount.h"
 #include "reload.h"
+#include "rings.h"
 #include "safety.h"
 #include "sync.h"
 #include "launch.h"
@@ -43,6 +44,7 @@ _Static_assert(ZR_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can
 struct worker {
 	const struct options *options;          /* with absolute paths */
 	int fuse_fd, store_fd, config_fd, wire; /* wire: -1 without a keeper */
+	int entries_fd;                         /* -1: requests come from /dev/fuse */
 	int64_t renewed_ns;                     /* when a keeper was started last */
 	bool is_unkept;                         /* no keeper has said anything since one died */
 	uint64_t generation;
@@ -271,7 +273,8 @@ static int keeper_start(struct worker *worker)
 				 .fds = { [LAUNCH_FUSE] = worker->fuse_fd,
 					  [LAUNCH_STORE] = worker->store_fd,
 					  [LAUNCH_CONFIG] = worker->config_fd,
-					  [LAUNCH_BINARY] = LAUNCH_BINARY } };
+					  [LAUNCH_BINARY] = LAUNCH_BINARY,
+					  [LAUNCH_ENTRIES] = worker->entries_fd } };
 	int ends[2], r;
 
 	options_rest(worker->options, rest);
@@ -317,12 +320,13 @@ static void keeper_renew(struct worker *worker)
 static _Noreturn void drain(struct worker *worker)
 {
 	struct pollfd wire = { .fd = worker->wire, .events = POLLIN };
-	const bool can_resend = channel_can_resend(worker->channel);
+	const bool can_resend = worker->fs.rings || channel_can_resend(worker->channel);
 	const struct seat *seat = wish_seat(&worker->wish);
 	unsigned int i;
 
 	/* Who is not asked again must be answered, however long it takes. */
-	while (!channel_stop(worker->channel, DRAIN_MS) && !can_resend)
+	while (!channel_stop(worker->channel, DRAIN_MS) &&
+	       !(can_resend && channel_has_left(worker->channel)))
 		;
 	wish_tell(&worker->wish, 0, NULL);
 	for (i = 0; seat && i < DRAIN_MS && atomic_load(&seat->unique) != 0; ++i)
@@ -337,6 +341,10 @@ static _Noreturn void drain(struct worker *worker)
 	if (poll(&wire, 1, 0) == 1 && wire.revents & (POLLHUP | POLLERR)) {
 		worker->renewed_ns = 0;
 		keeper_renew(worker);
+	}
+	if (worker->fs.rings) {
+		rings_freeze(worker->fs.rings);
+		atomic_store(&rings_entries(worker->fs.rings)->is_live, 0);
 	}
 	_exit(WORKER_EXIT_DRAINED);
 }
@@ -363,7 +371,13 @@ static bool wire_handle(struct worker *worker)
 	case WIRE_TERMINATE:
 		return terminate(worker);
 	case WIRE_DRAIN:
-		drain(worker);
+		/* Rings are left with the help of a file that the kernel knows. */
+		if (!worker->fs.rings ||
+		    mount_hold(worker->options->mountpoint,
+			       (dev_t)atomic_load(&worker->shelf->mount_device)) >= 0)
+			drain(worker);
+		(void)refuse(worker, -ESTALE, "the mount is not to be found where it was");
+		return false;
 	case WIRE_UPGRADED:
 		wish_tell(&worker->wish, message.error, message.text);
 		return false;
@@ -418,9 +432,25 @@ static bool wait_ready(struct worker *worker)
 	return wanted[0].revents && !fuse_session_exited(worker->session);
 }
 
-static unsigned int threads_wanted(const struct config *config)
+static int wait_rings(struct worker *worker)
+{
+	const int r = channel_wait_rings(worker->channel);
+
+	if (r == -EOPNOTSUPP)
+		return refuse(
+			worker, r,
+			"transport io_uring: the kernel did not offer it: Linux 6.14 or later, "
+			"and echo Y > /sys/module/fuse/parameters/enable_uring, as root");
+	return r < 0 ? refuse(worker, r, "transport io_uring: %s", strerror(-r)) : 0;
+}
+
+static unsigned int threads_wanted(const struct config *config, const struct rings *rings)
 {
 	const long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	/* Of those rings are, and what does not come by one is little. */
+	if (rings)
+		return 1;
 
 	/* Two at the least: one may be in a long discard. */
 	if (config->daemon.n_threads > 0)
@@ -454,14 +484,33 @@ static void heap_provide(struct worker *worker)
 		heap_warm(LOAD_BYTES_MIN + (size_t)(st.st_blocks / 2048) * LOAD_BYTES_A_MIB);
 }
 
+static int rings_make(struct worker *worker)
+{
+	int r;
+
+	worker->daemon.transport = "classic";
+	worker->daemon.uring_depth = worker->config->daemon.uring_depth;
+	if (worker->entries_fd < 0)
+		return 0;
+	r = rings_new(&worker->fs.rings, worker->entries_fd, worker->fuse_fd);
+	if (r < 0)
+		return refuse(worker, r, "transport io_uring: %s", strerror(-r));
+	worker->daemon.transport = "io_uring";
+	worker->daemon.uring_depth = rings_entries(worker->fs.rings)->depth;
+	safety_transport(rings_entries(worker->fs.rings)->n_bytes);
+	return 0;
+}
+
 /* All that can be there before the store is ours: who takes over when there is no memory must not
  * need any, since that comes from swapping out, which waits for us. */
 static int assemble(struct worker *worker)
 {
-	const unsigned int n_threads = threads_wanted(worker->config);
+	unsigned int n_threads;
 	int r;
 
 	r = store_map(worker);
+	if (r == 0)
+		r = rings_make(worker);
 	if (r < 0)
 		return r;
 	r = shelf_get(&worker->shelf, worker->store);
@@ -471,10 +520,11 @@ static int assemble(struct worker *worker)
 	if (!worker->session)
 		return refuse(worker, -EINVAL, "-o: refused");
 
+	n_threads = threads_wanted(worker->config, worker->fs.rings);
 	r = fuse_session_custom_io(worker->session, &channel_io, worker->fuse_fd);
 	if (r == 0)
 		r = fs_init(&worker->fs, worker->store, worker->shelf, &worker->config->defaults,
-			    n_threads);
+			    n_threads + (worker->fs.rings ? rings_count(worker->fs.rings) : 0));
 	if (r == 0)
 		r = channel_new(&worker->channel, worker->session, worker->fuse_fd, &worker->fs,
 				n_threads);
@@ -526,7 +576,7 @@ static int take_up(struct worker *worker)
 {
 	int r;
 
-	r = worker->generation > 1 && channel_can_resend(worker->channel)
+	r = worker->generation > 1 && !worker->fs.rings && channel_can_resend(worker->channel)
 		    ? channel_resend(worker->channel)
 		    : 0;
 	if (r < 0 && r != -ENODEV)
@@ -534,6 +584,8 @@ static int take_up(struct worker *worker)
 			      strerror(-r));
 	atomic_store(&worker->shelf->generation, worker->generation);
 	atomic_store(&worker->shelf->worker_pid, (uint64_t)getpid());
+	if (worker->fs.rings)
+		atomic_store(&rings_entries(worker->fs.rings)->is_live, 1);
 
 	/* Whoever sees that this generation serves may kill it at once: the keeper knows before. Of
 	 * the first one the kernel must have been told first. */
@@ -563,9 +615,10 @@ static int serve_begin(struct worker *worker, int fault)
 		return refuse(worker, -ENOTCONN, "%s: the mount ended before it was ready: %s",
 			      worker->options->mountpoint, reason);
 	}
-	if (worker->wire >= 0)
+	r = wait_rings(worker);
+	if (r == 0 && worker->wire >= 0)
 		say_ready(worker);
-	return 0;
+	return r;
 }
 
 /* To bring a large store back from where it was swapped out is no hang. */
@@ -623,6 +676,7 @@ static void worker_end(struct worker *worker, int status)
 
 	worker->channel = channel_free(worker->channel);
 	fs_deinit(&worker->fs);
+	worker->fs.rings = rings_free(worker->fs.rings);
 	fuse_session_destroy(worker->session);
 	zr_store_free(worker->store);
 	reload_deinit(&worker->reload);
@@ -688,6 +742,7 @@ int worker_run(const struct options *options)
 					.wire = LAUNCH_WIRE };
 	struct wire_message message;
 
+	worker.entries_fd = launch_found(LAUNCH_ENTRIES);
 	if (worker_init(&worker, options) < 0) {
 		(void)refuse(&worker, -EINVAL, "cannot read what the configuration was");
 		return EXIT_FAILURE;
@@ -736,6 +791,7 @@ int worker_run_alone(const struct options *options, const struct start *start,
 	worker.fuse_fd = start->fuse_fd;
 	worker.store_fd = start->store_fd;
 	worker.config_fd = start->config_fd;
+	worker.entries_fd = start->entries_fd;
 	worker.wire = -1;
 	worker.generation = 1;
 	config_free(config);

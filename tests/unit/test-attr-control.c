@@ -511,7 +511,9 @@ static const struct zr_attr_daemon process = { .context = &asked,
 					       .watchdog = tell_watchdog,
 					       .set_watchdog = note_watchdog,
 					       .poll_us = tell_poll_us,
-					       .set_poll_us = note_poll_us };
+					       .set_poll_us = note_poll_us,
+					       .transport = "io_uring",
+					       .uring_depth = 7 };
 
 static void test_processes(void)
 {
@@ -544,14 +546,16 @@ static void test_processes(void)
 	CHECK(strcmp(show_row(upgrade), "7 4711\n") == 0);
 	CHECK(strcmp(show_row(zr_attr_find_daemon("generation")), "7 4711\n") == 0);
 	CHECK(strcmp(show_row(zr_attr_find_daemon("safety")), "7 4711\n") == 0);
+	CHECK(strcmp(show_row(zr_attr_find_daemon("transport")), "io_uring\n") == 0);
+	CHECK(strcmp(show_row(zr_attr_find_daemon("uring_depth")), "7\n") == 0);
 	tear_down();
 }
 
 /* Outside of the daemon, what it alone can do is refused, and nothing else. */
 static void test_no_process(void)
 {
-	static const char *const names[] = { "generation", "safety", "upgrade", "watchdog",
-					     "poll_us" };
+	static const char *const names[] = { "generation", "safety",    "upgrade",    "watchdog",
+					     "poll_us",    "transport", "uring_depth" };
 	const struct zr_attr *attr;
 	unsigned int i;
 
