@@ -36,15 +36,15 @@ int zr_store_tend(struct zr_store *store)
 {
 	int r;
 
-	r = zr_store_tend_later(store);
+	r = zr_store_tend_later(store, true);
 	if (r == 0)
 		zr_upkeep_begin(store->upkeep);
 	return r;
 }
 
-int zr_store_tend_later(struct zr_store *store)
+int zr_store_tend_later(struct zr_store *store, bool in_real_time)
 {
-	return store->upkeep ? 0 : zr_upkeep_new(&store->upkeep, &store->engine);
+	return store->upkeep ? 0 : zr_upkeep_new(&store->upkeep, &store->engine, in_real_time);
 }
 
 void zr_store_untend(struct zr_store *store)

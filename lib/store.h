@@ -57,8 +57,8 @@ int zr_store_fd(const struct zr_store *store);
 int zr_store_tend(struct zr_store *store);
 
 /* Make that thread, which waits to be told: zr_store_tend() wants no memory then, and cannot fail.
- * The store need only be mapped. */
-int zr_store_tend_later(struct zr_store *store);
+ * The store need only be mapped. @in_real_time: see upkeep.h; so it is by default. */
+int zr_store_tend_later(struct zr_store *store, bool in_real_time);
 void zr_store_untend(struct zr_store *store);
 
 /* Give back all that can be, now. Return: bytes. */

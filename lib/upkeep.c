@@ -18,7 +18,9 @@
  * priority always, since whatever it does may want a page: at another the kernel looks for one for
  * ever when there is little left, and does not touch what it keeps for those who must go on. (A
  * guest with 256 MiB whose only swap is a disk of ours hung whenever a pass or a look had to wait
- * at the priority of everybody.) So a pass, which nobody waits for, rests between its steps.
+ * at the priority of everybody.) So a pass, which nobody waits for, rests between its steps. Where
+ * those who serve are bound to a core each, it would hold one of them up for as long as it works:
+ * there it is asked to have the nice value.
  */
 #define REAL_TIME_PRIORITY 1
 #define NICE_URGENT        (-10)
@@ -164,18 +166,19 @@ static void *run_as_others(void *context)
 }
 
 /* On a busy machine a thread may wait long for its first turn: it is to have its priority then. */
-static int thread_create(struct zr_upkeep *upkeep)
+static int thread_create(struct zr_upkeep *upkeep, bool in_real_time)
 {
 	const struct sched_param param = { .sched_priority = REAL_TIME_PRIORITY };
 	pthread_attr_t attr;
-	int error;
+	int error = EPERM;
 
 	zr_must(pthread_attr_init(&attr));
 	zr_must(pthread_attr_setstacksize(&attr, STACK_BYTES));
 	zr_must(pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED));
 	zr_must(pthread_attr_setschedpolicy(&attr, SCHED_FIFO));
 	zr_must(pthread_attr_setschedparam(&attr, &param));
-	error = pthread_create(&upkeep->thread, &attr, run, upkeep);
+	if (in_real_time)
+		error = pthread_create(&upkeep->thread, &attr, run, upkeep);
 	if (error == EPERM) {
 		zr_must(pthread_attr_setinheritsched(&attr, PTHREAD_INHERIT_SCHED));
 		error = pthread_create(&upkeep->thread, &attr, run_as_others, upkeep);
@@ -185,19 +188,19 @@ static int thread_create(struct zr_upkeep *upkeep)
 }
 
 /* Signals are for whoever made the process. */
-static int thread_start(struct zr_upkeep *upkeep)
+static int thread_start(struct zr_upkeep *upkeep, bool in_real_time)
 {
 	sigset_t all, before;
 	int r;
 
 	sigfillset(&all);
 	zr_must(pthread_sigmask(SIG_SETMASK, &all, &before));
-	r = thread_create(upkeep);
+	r = thread_create(upkeep, in_real_time);
 	zr_must(pthread_sigmask(SIG_SETMASK, &before, NULL));
 	return r;
 }
 
-int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine)
+int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine, bool in_real_time)
 {
 	struct zr_upkeep *upkeep;
 	int r;
@@ -208,7 +211,7 @@ int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine)
 
 	upkeep->engine = engine;
 	zr_must(sem_init(&upkeep->may_begin, 0, 0));
-	r = thread_start(upkeep);
+	r = thread_start(upkeep, in_real_time);
 	if (r < 0) {
 		zr_must(sem_destroy(&upkeep->may_begin));
 		free(upkeep);

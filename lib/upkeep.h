@@ -24,8 +24,9 @@
 
 struct zr_upkeep;
 
-/* It waits. Of @engine nothing is looked at yet. */
-int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine);
+/* It waits. Of @engine nothing is looked at yet. @in_real_time: at the lowest real-time priority, if
+ * that is permitted; else with a better nice value. */
+int zr_upkeep_new(struct zr_upkeep **upkeepp, struct zr_engine *engine, bool in_real_time);
 
 /* When the engine is loaded. The second time nothing happens. */
 void zr_upkeep_begin(struct zr_upkeep *upkeep);

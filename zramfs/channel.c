@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -556,6 +557,19 @@ static int parts_make(struct channel *channel, unsigned int n_threads)
 static struct channel_job channel_job(struct channel *channel, void (*run)(struct job *job))
 {
 	return (struct channel_job){ .job = { .run = run, .is_kept = true }, .channel = channel };
+}
+
+unsigned int channel_threads(unsigned int n_wanted, const struct rings *rings)
+{
+	const long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	/* What does not come by a ring is little. */
+	if (rings)
+		return 1;
+	/* Two at the least: one may be in a long discard. */
+	if (n_wanted == 0)
+		n_wanted = (unsigned int)(n_cores > 2 ? n_cores : 2);
+	return n_wanted < CHANNEL_THREADS_MAX ? n_wanted : CHANNEL_THREADS_MAX;
 }
 
 int channel_new(struct channel **channelp, struct fuse_session *session, int fd, struct fs *fs,

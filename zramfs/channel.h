@@ -30,11 +30,15 @@
 #include "thread.h"
 
 struct fs;
+struct rings;
 struct shelf;
 
 #define CHANNEL_THREADS_MAX 64u
 
 struct channel;
+
+/* How many threads are to serve, if @n_wanted is what was asked for; 0: nobody asked. */
+unsigned int channel_threads(unsigned int n_wanted, const struct rings *rings);
 
 /* For fuse_session_custom_io(): replies pass through here. */
 extern const struct fuse_custom_io channel_io;

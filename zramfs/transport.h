@@ -13,5 +13,9 @@
 
 #include "spec.h"
 
+#define TRANSPORT_NOT_OFFERED                                             \
+	"the kernel did not offer it: Linux 6.14 or later, and echo Y > " \
+	"/sys/module/fuse/parameters/enable_uring, as root"
+
 /* The memory for io_uring, in *fdp; -1 there for what needs none. Before anything is mounted. */
 int transport_make(const struct zr_daemon_spec *spec, int *fdp);

@@ -46,7 +46,8 @@ static void fail(struct keeper *keeper, int error, const char *why)
 	struct upgrade *upgrade = &keeper->upgrade;
 
 	upgrade->is_draining = false;
-	snprintf(upgrade->said, sizeof(upgrade->said), "failed: %s", why);
+	snprintf(upgrade->said, sizeof(upgrade->said), "failed: %.*s",
+		 (int)sizeof(upgrade->said) - (int)sizeof("failed: "), why);
 	log_line("%s: not upgraded, the worker goes on: %s", keeper->resolved, why);
 	candidate_forget(upgrade);
 	if (upgrade->is_asked)

@@ -26,6 +26,7 @@
 #include "rings.h"
 #include "safety.h"
 #include "sync.h"
+#include "transport.h"
 #include "launch.h"
 #include "wire.h"
 #include "wish.h"
@@ -437,26 +438,8 @@ static int wait_rings(struct worker *worker)
 	const int r = channel_wait_rings(worker->channel);
 
 	if (r == -EOPNOTSUPP)
-		return refuse(
-			worker, r,
-			"transport io_uring: the kernel did not offer it: Linux 6.14 or later, "
-			"and echo Y > /sys/module/fuse/parameters/enable_uring, as root");
+		return refuse(worker, r, "transport io_uring: %s", TRANSPORT_NOT_OFFERED);
 	return r < 0 ? refuse(worker, r, "transport io_uring: %s", strerror(-r)) : 0;
-}
-
-static unsigned int threads_wanted(const struct config *config, const struct rings *rings)
-{
-	const long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-	/* Of those rings are, and what does not come by one is little. */
-	if (rings)
-		return 1;
-
-	/* Two at the least: one may be in a long discard. */
-	if (config->daemon.n_threads > 0)
-		return config->daemon.n_threads;
-	return (unsigned int)zr_min(zr_max((uint64_t)(n_cores > 0 ? n_cores : 1), 2),
-				    CHANNEL_THREADS_MAX);
 }
 
 /* Map the store, and lock what will be of it. */
@@ -520,7 +503,7 @@ static int assemble(struct worker *worker)
 	if (!worker->session)
 		return refuse(worker, -EINVAL, "-o: refused");
 
-	n_threads = threads_wanted(worker->config, worker->fs.rings);
+	n_threads = channel_threads(worker->config->daemon.n_threads, worker->fs.rings);
 	r = fuse_session_custom_io(worker->session, &channel_io, worker->fuse_fd);
 	if (r == 0)
 		r = fs_init(&worker->fs, worker->store, worker->shelf, &worker->config->defaults,
@@ -531,7 +514,8 @@ static int assemble(struct worker *worker)
 	if (r == 0)
 		r = fs_start(&worker->fs);
 	if (r == 0)
-		r = zr_store_tend_later(worker->store);
+		/* The threads of rings cannot make way for it. */
+		r = zr_store_tend_later(worker->store, !worker->fs.rings);
 	if (r < 0)
 		return refuse(worker, r, "cannot start: %s", strerror(-r));
 	worker->fs.daemon = &worker->daemon;

@@ -39,7 +39,8 @@ OURS = {
 
 MODES = {**KERNEL, **OF_2013, **OURS}
 DAEMON_MODES = {"threads": 0o444, "mem_limit": 0o644, "generation": 0o444, "safety": 0o444,
-                "upgrade": 0o644, "watchdog": 0o644, "poll_us": 0o644}
+                "upgrade": 0o644, "watchdog": 0o644, "poll_us": 0o644,
+                "transport": 0o444, "uring_depth": 0o444}
 
 # What each shows of a disk with a size and nothing in it.
 SHOWN = {

@@ -569,7 +569,7 @@ static void test_upkeep_ends_while_somebody_waits(void)
 		CHECK(pthread_create(&writers[i].thread, NULL, write_and_wait, &writers[i]) == 0);
 	}
 	for (round = 0; round < 20; ++round) {
-		CHECK(zr_upkeep_new(&upkeep, writers[0].disk->engine) == 0);
+		CHECK(zr_upkeep_new(&upkeep, writers[0].disk->engine, true) == 0);
 		zr_upkeep_begin(upkeep);
 		pause_ms(10);
 		upkeep = zr_upkeep_free(upkeep);
@@ -708,13 +708,13 @@ static void test_who_tends_later_does_nothing_yet(void)
 	struct zr_disk *disk;
 
 	/* It looks at nothing of what is not loaded yet. */
-	CHECK(zr_upkeep_new(&upkeep, &engine) == 0);
+	CHECK(zr_upkeep_new(&upkeep, &engine, true) == 0);
 	pause_ms(10);
 	CHECK(zr_upkeep_free(upkeep) == NULL);
 
 	rig_init(&rig);
-	CHECK(zr_store_tend_later(rig.store) == 0);
-	CHECK(zr_store_tend_later(rig.store) == 0);
+	CHECK(zr_store_tend_later(rig.store, true) == 0);
+	CHECK(zr_store_tend_later(rig.store, true) == 0);
 	pause_ms(30);
 	zr_store_usage(rig.store, &usage);
 	CHECK(usage.span_bytes == 0);
