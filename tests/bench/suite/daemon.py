@@ -90,11 +90,13 @@ def _detach(build, device):
 # the floor
 
 
-def null(undo, build, size, *options):
+def null(undo, build, size, transport):
     """Return: the path of its file."""
     point = _place(undo) / "null"
     point.mkdir()
-    process = _start(undo, build.null_daemon, *options, "-s", size, point)
+    words = ([build.null_uring, point, size] if transport == "io_uring" else
+             [build.null_daemon, "-s", size, point])
+    process = _start(undo, *words)
     undo.later(_unmount, point)
     _mounted(process, point)
     return point / "null"

@@ -53,11 +53,11 @@ class Speed(Part):
 
     def null_sides(self, undo):
         sides = []
-        for transport, options in (("classic", ()), ("io_uring", ("--io-uring",))):
-            if options and self.bench.null_lacks_uring:
+        for transport in ("classic", "io_uring"):
+            if transport == "io_uring" and self.bench.null_lacks_uring:
                 self.missing[f"null file, {transport}"] = self.bench.null_lacks_uring
                 continue
-            path = daemon.null(undo, self.bench.build, self.size, *options)
+            path = daemon.null(undo, self.bench.build, self.size, transport)
             sides.append(Side(f"null file, {transport}", path))
             if os.geteuid() == 0:
                 sides.append(Side(f"null loop, {transport}", daemon.attach_null(undo, path)))
