@@ -449,6 +449,30 @@ static bool lend(struct ring *ring, struct entry *entry)
 	return false;
 }
 
+static void large_serve_one(struct ring *ring, struct entry *entry)
+{
+	entry_serve(ring, entry);
+	answers_take(ring);
+	(void)io_uring_submit(ring->uring);
+	ring->n_unsaid = 0;
+}
+
+/* Who has it stays on its processor, and may wait long for a turn where others want that, too: what
+ * it has not begun with is done here. */
+static void lent_take_back(struct ring *ring)
+{
+	struct ring *other;
+
+	for (other = ring->rings->rings; other < ring->rings->rings + ring->rings->n_rings;
+	     ++other) {
+		struct entry *entry = atomic_load(&other->lent);
+
+		if (entry && entry->ring == ring &&
+		    atomic_compare_exchange_strong(&other->lent, &entry, NULL))
+			large_serve_one(ring, entry);
+	}
+}
+
 /* One after another, as many at once as there are rings; each is told of when it is done. */
 static void large_serve(struct ring *ring, struct entry *large)
 {
@@ -463,11 +487,9 @@ static void large_serve(struct ring *ring, struct entry *large)
 				break;
 			next = rest;
 		}
-		entry_serve(ring, entry);
-		answers_take(ring);
-		(void)io_uring_submit(ring->uring);
-		ring->n_unsaid = 0;
+		large_serve_one(ring, entry);
 	}
+	lent_take_back(ring);
 }
 
 /* What has come by now. */

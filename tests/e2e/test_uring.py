@@ -1,6 +1,7 @@
 """transport = io_uring: the same disks, faster; and a worker that dies takes them with it."""
 
 import errno
+import json
 import os
 import pathlib
 import random
@@ -174,6 +175,45 @@ def test_threads_verify(mount, place):
         "--bsrange=4k-512k", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--numjobs=4",
         "--size=14M", "--offset_increment=16M", "--verify=crc32c", "--verify_backlog=32",
         "--loops=8", timeout=120, cwd=place)
+
+
+HOG = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+print("there", flush=True)
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    pass
+"""
+
+
+@pytest.mark.needs("fio", "chrt", "taskset")
+def test_a_ring_without_a_turn_keeps_nothing(mount, place):
+    """Its processor is somebody else's: what another ring lent it, that one takes back. All is read
+    before the 50 ms of each second come that the kernel leaves to others, who might begin then.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("one processor")
+    mount.disk("disk0").write_bytes(text_pages(1024))
+    hogs = [subprocess.Popen([sys.executable, "-c", HOG, str(cpu)], stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, text=True) for cpu in cpus[1:]]
+    try:
+        if any(hog.stdout.readline() != "there\n" for hog in hogs):
+            pytest.skip("no real-time priority")
+        # in real time, so that the ring finds many at once
+        said = run("chrt", "-f", "1", "taskset", "-c", cpus[0], "fio", "--name=r",
+                   f"--filename={mount.disk('disk0')}", "--rw=read", "--bs=256k", "--size=4M",
+                   "--direct=1", "--ioengine=libaio", "--iodepth=8", "--iodepth_batch_submit=8",
+                   "--iodepth_batch_complete_min=8", "--loops=4", "--output-format=json",
+                   timeout=60, cwd=place).stdout
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait(timeout=10)
+    longest_ns = json.loads(said)["jobs"][0]["read"]["clat_ns"]["max"]
+    assert longest_ns < 300e6
 
 
 # Loop devices
