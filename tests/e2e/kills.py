@@ -90,7 +90,11 @@ def parent_of(pid):
 
 
 def keeper(mount):
-    return parent_of(generation(mount).pid)
+    """Of whoever serves; in the middle of an upgrade that one may be gone when it is asked about."""
+    for _ in range(10):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return parent_of(generation(mount).pid)
+    raise AssertionError("every worker that said it served is gone")
 
 
 def children_of(pid):
