@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@
 #define ARGUMENTS_MAX 64u
 
 extern char **environ;
+
+static bool was_given[LAUNCH_END];
 
 /* Above all fixed numbers first, so that no move overwrites what is still to be moved. */
 static int fds_place(const struct launch *launch)
@@ -83,9 +86,17 @@ static _Noreturn void execute(const struct launch *launch)
 	_exit(EXIT_FAILURE);
 }
 
+void launch_look(void)
+{
+	int fd;
+
+	for (fd = LAUNCH_FUSE; fd < LAUNCH_END; ++fd)
+		was_given[fd] = fcntl(fd, F_GETFD) >= 0;
+}
+
 int launch_found(enum launch_fd fd)
 {
-	return fcntl(fd, F_GETFD) < 0 ? -1 : (int)fd;
+	return was_given[fd] ? (int)fd : -1;
 }
 
 pid_t launch_run(const struct launch *launch)

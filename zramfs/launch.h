@@ -34,6 +34,10 @@ struct launch {
 	char *const *rest;   /* of the arguments, as the user typed them, NULL at the end */
 };
 
+/* By who was launched, before it opens anything: what is open later may be its own, a socket to
+ * syslog for one. */
+void launch_look(void);
+
 /* By who was launched: @fd; -1: it was not given. */
 int launch_found(enum launch_fd fd);
 

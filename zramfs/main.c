@@ -263,8 +263,10 @@ int main(int argc, char **argv)
 	int status;
 
 	standard_descriptors_open();
-	if (mode)
+	if (mode) {
+		launch_look();
 		return run_launched(mode, argc, argv);
+	}
 	status = arguments_parse(&arguments, argc, argv);
 	if (status >= 0)
 		goto out;

@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import threading
 import time
 
@@ -346,3 +347,23 @@ def test_the_watchdog_may_be_set(zramfs):
     served, _ = kill(mount)
     next_generation(mount, served)
     assert ask(mount, ".control", "zramfs", "watchdog") == "3\n"
+
+
+# What a launched process finds
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.path.lexists("/dev/log"), reason="there is a syslog of the system's")
+def test_where_syslog_listens(zramfs):
+    """Its socket is the first descriptor that a worker opens, and none that it was given."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind("/dev/log")
+        try:
+            mount = zramfs("[disk0]\ndisksize = 1M\n", foreground=False)
+            mount.disk("disk0").write_bytes(text_page(1))
+            served, _ = kill(mount)
+            assert next_generation(mount, served).number == served.number + 1
+            settled(mount)
+            assert mount.disk("disk0").read_bytes()[:PAGE] == text_page(1)
+        finally:
+            os.unlink("/dev/log")
