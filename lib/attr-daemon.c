@@ -12,16 +12,20 @@
 #include "attr-parts.h"
 #include "size.h"
 
-static int threads_parse(struct zr_daemon_spec *spec, const char *text)
+static int number_parse(const char *text, unsigned long max, uint32_t *numberp)
 {
-	unsigned long n_threads;
+	unsigned long number;
 	int r;
 
-	r = zr_attr_parse_number(text, 10, ZR_THREADS_MAX, &n_threads);
-	if (r < 0)
-		return r;
-	spec->n_threads = (unsigned int)n_threads;
-	return 0;
+	r = zr_attr_parse_number(text, 10, max, &number);
+	if (r == 0)
+		*numberp = (uint32_t)number;
+	return r;
+}
+
+static int threads_parse(struct zr_daemon_spec *spec, const char *text)
+{
+	return number_parse(text, ZR_THREADS_MAX, &spec->n_threads);
 }
 
 static void threads_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)
@@ -61,14 +65,7 @@ static int mem_limit_show(const struct zr_attr_target *target, char *text, size_
 
 static int watchdog_parse(struct zr_daemon_spec *spec, const char *text)
 {
-	unsigned long seconds;
-	int r;
-
-	r = zr_attr_parse_number(text, 10, ZR_WATCHDOG_MAX, &seconds);
-	if (r < 0)
-		return r;
-	spec->watchdog_s = (uint32_t)seconds;
-	return 0;
+	return number_parse(text, ZR_WATCHDOG_MAX, &spec->watchdog_s);
 }
 
 static void watchdog_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)
@@ -102,14 +99,7 @@ static int watchdog_show(const struct zr_attr_target *target, char *text, size_t
 
 static int poll_us_parse(struct zr_daemon_spec *spec, const char *text)
 {
-	unsigned long us;
-	int r;
-
-	r = zr_attr_parse_number(text, 10, ZR_POLL_US_MAX, &us);
-	if (r < 0)
-		return r;
-	spec->poll_us = (uint32_t)us;
-	return 0;
+	return number_parse(text, ZR_POLL_US_MAX, &spec->poll_us);
 }
 
 static void poll_us_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)
@@ -173,15 +163,15 @@ static int transport_show(const struct zr_attr_target *target, char *text, size_
 
 static int uring_depth_parse(struct zr_daemon_spec *spec, const char *text)
 {
-	unsigned long depth;
+	uint32_t depth = 0;
 	int r;
 
-	r = zr_attr_parse_number(text, 10, ZR_URING_DEPTH_MAX, &depth);
+	r = number_parse(text, ZR_URING_DEPTH_MAX, &depth);
 	if (r < 0)
 		return r;
 	if (depth == 0)
 		return -ERANGE;
-	spec->uring_depth = (uint32_t)depth;
+	spec->uring_depth = depth;
 	return 0;
 }
 

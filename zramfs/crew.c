@@ -223,29 +223,33 @@ static void rest_do(struct offer *offer)
 	offer->n_done = begin + do_bytes(offer, begin, offer->n_bytes - begin, &offer->error);
 }
 
-static int request_do(struct crew *crew, struct offer *offer, size_t *n_donep)
+static void parts_make(struct offer *offer)
 {
 	const uint64_t end = offer->offset + offer->n_bytes;
-	int error;
-
-	if (!is_worth_it(crew, offer)) {
-		*n_donep = do_bytes(offer, 0, offer->n_bytes, &error);
-		return error;
-	}
 
 	offer->n_parts =
 		(unsigned int)((end + PART_BYTES - 1) / PART_BYTES - offer->offset / PART_BYTES);
 	offer->n_done = offer->n_bytes;
 	offer->end_ns = zr_monotonic_ns() + TOGETHER_NS;
-	if (offer_begin(crew, offer)) {
+}
+
+static int request_do(struct crew *crew, struct offer *offer, size_t *n_donep)
+{
+	bool is_offered = is_worth_it(crew, offer);
+
+	if (is_offered) {
+		parts_make(offer);
+		is_offered = offer_begin(crew, offer);
+	}
+	if (is_offered) {
 		parts_do(crew, offer);
 		offer_end(crew, offer);
 		rest_do(offer);
-		*n_donep = offer->n_done;
-		return offer->error;
+	} else {
+		offer->n_done = do_bytes(offer, 0, offer->n_bytes, &offer->error);
 	}
-	*n_donep = do_bytes(offer, 0, offer->n_bytes, &error);
-	return error;
+	*n_donep = offer->n_done;
+	return offer->error;
 }
 
 int crew_read(struct crew *crew, struct zr_disk *disk, uint64_t offset, void *bytes, size_t n_bytes,

@@ -172,6 +172,7 @@ ssize_t intake_read(struct intake *intake, void *bytes, size_t n_bytes)
 	n = intake_try(intake, bytes, n_bytes);
 	if (n == -EAGAIN)
 		return wait_for(intake, bytes, n_bytes);
+	/* It was there already: more threads may be wanted. */
 	intake_leave_post(intake);
 	return n;
 }

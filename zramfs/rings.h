@@ -19,9 +19,9 @@
  *
  * To park: an entry that waits for a request cannot be taken back without losing one that is just
  * on its way. So the kernel is asked for requests, by FUSE_NOTIFY_RETRIEVE, on each processor until
- * every entry has one: about a file that it knows. Whoever follows answers them, each with the memory at the same address, and
- * the entries go on: nothing is registered twice, and what the kernel queued meanwhile comes with
- * the first answer.
+ * every entry has one: about a file that it knows. Whoever follows answers them, each with the
+ * memory at the same address, and the entries go on: nothing is registered twice, and what the
+ * kernel queued meanwhile comes with the first answer.
  *
  * Ownership: descriptors stay the caller's.
  * Locking:   none; entries by their state, the list of answers by atomic exchange.
