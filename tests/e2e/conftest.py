@@ -207,3 +207,13 @@ def nothing_left():
     assert not [point for point in mounts() if point.startswith(prefix)]
     new = set(os.listdir("/dev/shm")) - shm if shm else set()
     assert not [name for name in new if "zram" in name]
+
+
+@pytest.fixture
+def binaries(place):
+    """Two other builds, as far as anybody can tell: the same program at other paths."""
+    paths = [place / "bin" / name for name in ("one", "two")]
+    paths[0].parent.mkdir()
+    for path in paths:
+        shutil.copy(BINARY, path)
+    return paths

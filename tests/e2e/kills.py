@@ -175,6 +175,13 @@ def next_generation(mount, served, timeout=40):
                       timeout=timeout, what=f"a generation after {served}", step=0.001)
 
 
+def upgrade(mount, path):
+    """A write whose errno is the answer. Return: the generation that serves then."""
+    served = generation(mount)
+    within(60, mount.set, "zramfs", "upgrade", f"{path}\n")
+    return next_generation(mount, served)
+
+
 def kill_often(mount, times, chance, watch=lambda: None):
     """Kill workers at random instants, now and then at once when the next one is ready."""
     for _ in range(times):

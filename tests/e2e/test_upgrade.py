@@ -13,7 +13,7 @@ import pytest
 from data import text_pages
 from host import errno_of, run, wait_until
 from kills import (LOADS, Loads, ask, generation, is_there, keeper, kill, next_generation,
-                   processes_of, wait_gone, within)
+                   processes_of, upgrade, wait_gone, within)
 from zramfs import BINARY, CTL, Zramfs
 
 pytestmark = pytest.mark.skipif(not LOADS.is_dir(), reason=f"{LOADS} is not built")
@@ -25,23 +25,6 @@ CONFIG = "[disk0]\ndisksize = 1M\n"
 def loads(place):
     with Loads(place) as programs:
         yield programs
-
-
-@pytest.fixture
-def binaries(place):
-    """Two other builds, as far as anybody can tell: the same program at other paths."""
-    paths = [place / "bin" / name for name in ("one", "two")]
-    paths[0].parent.mkdir()
-    for path in paths:
-        shutil.copy(BINARY, path)
-    return paths
-
-
-def upgrade(mount, path):
-    """A write whose errno is the answer. Return: the generation that serves then."""
-    served = generation(mount)
-    within(60, mount.set, "zramfs", "upgrade", f"{path}\n")
-    return next_generation(mount, served)
 
 
 def runs(served):

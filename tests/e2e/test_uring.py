@@ -6,7 +6,6 @@ import os
 import pathlib
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +17,8 @@ import pytest
 from data import half_page, random_pages, text_pages
 from host import Cgroup, errno_of, fallocate, mounts, run, wait_until
 from kills import (LOADS, Loads, ask, generation, keeper, kill, next_generation, processes_of,
-                   wait_gone, within)
-from zramfs import BINARY, CTL, KIB, MIB, PAGE, ROOT
+                   upgrade, wait_gone, within)
+from zramfs import CTL, KIB, MIB, PAGE, ROOT
 
 OVERCOMMIT = ROOT / "contrib" / "overcommit"
 
@@ -365,21 +364,6 @@ def test_killed_without_a_keeper(zramfs):
 
 
 # Upgrades
-
-
-@pytest.fixture
-def binaries(place):
-    paths = [place / "bin" / name for name in ("one", "two")]
-    paths[0].parent.mkdir()
-    for path in paths:
-        shutil.copy(BINARY, path)
-    return paths
-
-
-def upgrade(mount, path):
-    served = generation(mount)
-    within(60, mount.set, "zramfs", "upgrade", f"{path}\n")
-    return next_generation(mount, served)
 
 
 def test_upgraded_idle(mount, binaries):
