@@ -10,7 +10,7 @@ PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 li
 PACKAGES_RUN=(mount util-linux e2fsprogs python3)
 # To test:
 PACKAGES_CHECK=(git python3-pytest xfsprogs btrfs-progs prometheus bash-completion mandoc
-                strace libaio-dev)
+                strace libaio-dev fio)
 # To test all:
 PACKAGES_CHECK_ALL=(clang clang-format cppcheck libclang-rt-dev qemu-system-x86 busybox-static)
 
