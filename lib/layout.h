@@ -31,7 +31,7 @@
 #include "latency.h"
 
 #define ZR_MAGIC          UINT64_C(0x0173666d61727a00) /* "\0zramfs\1" */
-#define ZR_LAYOUT_VERSION 3u
+#define ZR_LAYOUT_VERSION 4u
 
 #define ZR_ENTRY_BYTES     4096u
 #define ZR_DISKS_MAX       1023u
@@ -52,12 +52,32 @@
 #define ZR_NAME_MAX  63u
 #define ZR_LABEL_MAX 16u
 
-/* Codec numbers a slot can hold. Number 0 is the disk's comp_algorithm. */
+/* Codec numbers a slot can hold. Number 0 is the disk's comp_algorithm, 1 to ZR_RECOMP_MAX are its
+ * recomp_algorithm of that priority. */
 #define ZR_CODEC_NUMBERS 8u
+#define ZR_RECOMP_MAX    3u
+
+/* Files that pages can be written back to, and the longest name of one, without the terminator. */
+#define ZR_BACKINGS_MAX     8u
+#define ZR_BACKING_PATH_MAX 255u
 
 enum zr_format {
 	ZR_FORMAT_NONE = 0,
 	ZR_FORMAT_SWAP = 1, /* a valid swap header is written when the size is set */
+};
+
+/* What becomes of a write that would pass mem_limit. */
+enum zr_on_limit {
+	ZR_ON_LIMIT_DEFAULT = 0, /* spill where there is a backing file, else enospc */
+	ZR_ON_LIMIT_SPILL = 1,   /* it waits until colder pages are on the file */
+	ZR_ON_LIMIT_ENOSPC = 2,  /* it is refused */
+};
+
+/* What a page is encrypted with before it is written to the file. */
+enum zr_backing_key {
+	ZR_BACKING_KEY_DEFAULT = 0, /* random where format is swap, else none */
+	ZR_BACKING_KEY_NONE = 1,
+	ZR_BACKING_KEY_RANDOM = 2, /* a key of this run, which nobody else has */
 };
 
 /* The attributes of a disk that are set and not derived. Written whole, published by one word. */
@@ -73,6 +93,18 @@ struct zr_attrs {
 	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
 	char label[ZR_LABEL_MAX + 1]; /* of the swap header */
 	uint8_t uuid[16];             /* of the swap header; all zero: a random one */
+	uint32_t recomp_priorities;   /* bit n: codecs[n] is the recomp_algorithm of priority n */
+	/* the backing file */
+	uint64_t backing_id;           /* of its record; 0: none. Set while the disk has no size */
+	uint64_t backing_size_bytes;   /* that the file is given when it is opened; 0: it stays */
+	uint32_t backing_preallocate;  /* 1: all of it is allocated when it is opened */
+	uint32_t backing_key;          /* enum zr_backing_key */
+	uint64_t backing_limit_bytes;  /* most of it that the disk may take; 0: all */
+	uint32_t writeback_batch_size; /* pages */
+	uint32_t compressed_writeback; /* 0: pages are decompressed first */
+	uint32_t on_limit;             /* enum zr_on_limit */
+	uint32_t spill_above_bytes;    /* larger objects go to the file at once; 0: none does */
+	uint32_t writeback_at;         /* percent of mem_limit from which on pages are spilled */
 };
 
 /* Things that happened, at least once each. What can be derived from the slots is not here. */
@@ -87,6 +119,10 @@ struct zr_counters {
 	_Atomic uint64_t huge_pages_since;
 	_Atomic uint64_t undecodable_pages; /* reads that found a page that does not decode */
 	_Atomic uint64_t mem_used_max_bytes;
+	_Atomic uint64_t bd_reads;              /* pages read from the backing file */
+	_Atomic uint64_t bd_writes;             /* pages written to it */
+	_Atomic uint64_t failed_backing_reads;  /* pages */
+	_Atomic uint64_t failed_backing_writes; /* pages, which stayed in memory */
 };
 
 struct zr_entry {
@@ -95,9 +131,31 @@ struct zr_entry {
 	_Atomic uint64_t size_bytes;
 	_Atomic uint64_t root; /* position of the top node of the slot tree; 0: no pages */
 	_Atomic int64_t atime_ns, mtime_ns, ctime_ns;
+	_Atomic uint64_t writeback_limit; /* pages that may be written back still */
+	_Atomic uint64_t writeback_limit_enable; /* 0: any number */
 	struct zr_counters counters;
 	struct zr_latency read_latency, write_latency;
+	struct zr_latency spill_latency; /* how long writes waited for room */
 	struct zr_attrs attrs[2];
+};
+
+enum zr_backing_flags {
+	ZR_BACKING_SEALED = 1, /* what is written is encrypted with the key */
+	ZR_BACKING_FIXED = 2,  /* all of it is allocated and stays so: it is never punched */
+	ZR_BACKING_DEVICE = 4, /* a block device */
+};
+
+/* A file that pages are written back to (backing.h), as long as this store is there. */
+struct zr_backing_record {
+	_Atomic uint64_t id;       /* 0: free. Stored last when it is made, first when it goes */
+	_Atomic uint64_t sequence; /* numbers below were given out: one a frame, never twice */
+	uint64_t size_bytes;       /* whole blocks */
+	uint64_t device, inode;    /* st_dev and st_ino; of a block device st_rdev and 0 */
+	uint32_t seal_bytes;       /* of a frame, beyond its object */
+	uint32_t flags;            /* enum zr_backing_flags */
+	uint8_t nonce[16];         /* of this run; the file is marked with it */
+	uint8_t key[32];
+	char path[ZR_BACKING_PATH_MAX + 1];
 };
 
 struct zr_superblock {
@@ -113,6 +171,8 @@ struct zr_superblock {
 	_Atomic uint64_t mem_limit_bytes; /* of all disks together; 0: none */
 	_Atomic uint64_t shelf_bytes;     /* of the shelf, from its start; whole system pages */
 	uint64_t noswap;                  /* 1: the kernel never swaps it, whether locked or not */
+	_Atomic uint64_t next_backing_id;
+	struct zr_backing_record backings[ZR_BACKINGS_MAX];
 };
 
 /* Where the spans begin in a store of @store_bytes: behind a byte for each. */
@@ -123,6 +183,7 @@ static inline uint64_t zr_spans_offset(uint64_t store_bytes)
 	return zr_align_up(ZR_SPAN_TABLE + n_spans_most, ZR_SPAN_BYTES);
 }
 
+_Static_assert(sizeof(struct zr_superblock) <= ZR_DIRECTORY_START, "the superblock is one page");
 _Static_assert(sizeof(struct zr_entry) <= ZR_ENTRY_BYTES, "an entry is one page");
 _Static_assert(ZR_DIRECTORY_START + ZR_DISKS_MAX * ZR_ENTRY_BYTES <= ZR_SHELF_START,
 	       "the directory ends before the shelf");

@@ -199,8 +199,7 @@ int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page
 	zr_slot slot, fresh = ZR_SLOT_HOLE;
 	int r;
 
-	/* Two changes of a page would take each other's pending bit for their own. */
-	ZR_GUARD(&pages->engine->changes[page_no % ZR_CHANGES]);
+	ZR_GUARD(&pages->change);
 
 	r = zr_page_change_begin(pages, page_no, &slot);
 	if (r != 0)

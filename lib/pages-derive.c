@@ -33,8 +33,10 @@ static int derive_slot(void *context, uint64_t page_no, zr_slot slot)
 
 	if (!zr_slot_is_sound(slot))
 		return -EINVAL;
+	if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK && !derivation->pages->backing)
+		return -EINVAL;
 
-	zr_pages_tally_slot(&derivation->tally, slot, 1);
+	zr_pages_tally_slot(derivation->pages, &derivation->tally, slot, 1);
 	return n_bytes == 0 ? 0
 			    : zr_pool_derive_mark(&engine->pool, zr_slot_position(slot), n_bytes);
 }
@@ -71,7 +73,7 @@ static int count_slot(void *context, uint64_t page_no, zr_slot slot)
 	struct derivation *derivation = context;
 
 	ZR_ASSERT(zr_slot_is_sound(slot));
-	zr_pages_tally_slot(&derivation->tally, slot, 1);
+	zr_pages_tally_slot(derivation->pages, &derivation->tally, slot, 1);
 	return 0;
 }
 

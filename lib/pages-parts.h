@@ -31,7 +31,8 @@ struct zr_rwlock *zr_pages_stripe(struct zr_pages *pages, uint64_t page_no);
 zr_slot zr_pages_slot(const _Atomic zr_slot *slotp);
 
 /* What is in a slot, added to (@sign 1) or taken from (-1) a tally. */
-void zr_pages_tally_slot(struct zr_tally *tally, zr_slot slot, int64_t sign);
+void zr_pages_tally_slot(const struct zr_pages *pages, struct zr_tally *tally, zr_slot slot,
+			 int64_t sign);
 void zr_pages_tally_apply(struct zr_pages *pages, const struct zr_tally *tally);
 
 /* A copy of the bytes in the pool. Return: 0, -ENOMEM or -EAGAIN. */

@@ -12,15 +12,12 @@
 
 int zr_engine_init(struct zr_engine *engine)
 {
-	unsigned int i;
 	int r;
 
 	r = zr_pool_init(&engine->pool, &engine->arena);
 	if (r < 0)
 		return r;
 	zr_stripes_init(&engine->stripes);
-	for (i = 0; i < ZR_CHANGES; ++i)
-		zr_mutex_init(&engine->changes[i], ZR_RANK_CHANGE);
 	zr_mutex_init(&engine->compaction.list, ZR_RANK_LIST);
 	zr_mutex_init(&engine->compaction.lock, ZR_RANK_COMPACT);
 	return 0;
@@ -28,13 +25,9 @@ int zr_engine_init(struct zr_engine *engine)
 
 void zr_engine_deinit(struct zr_engine *engine)
 {
-	unsigned int i;
-
 	ZR_ASSERT(!engine->compaction.first);
 	zr_mutex_deinit(&engine->compaction.lock);
 	zr_mutex_deinit(&engine->compaction.list);
-	for (i = 0; i < ZR_CHANGES; ++i)
-		zr_mutex_deinit(&engine->changes[i]);
 	zr_stripes_deinit(&engine->stripes);
 	zr_pool_deinit(&engine->pool);
 }
@@ -51,6 +44,7 @@ int zr_ctx_new(struct zr_ctx **ctxp)
 	 * that a calloc(), which touches nothing. */
 	memset(ctx, 0xff, sizeof(*ctx));
 	ctx->workspace = NULL;
+	ctx->window = NULL;
 
 	r = zr_workspace_new(&ctx->workspace);
 	if (r < 0)
@@ -78,6 +72,8 @@ void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_e
 	pages->engine = engine;
 	pages->disk_id = id;
 	pages->counters = &entry->counters;
+	zr_mutex_init(&pages->change, ZR_RANK_CHANGE);
+	pages->backing = NULL;
 	zr_slots_init(&pages->slots, &engine->pool, &entry->root);
 	for (i = 0; i < ZR_N_GAUGES; ++i)
 		atomic_init(&pages->xgauges[i], 0);
@@ -106,12 +102,20 @@ void zr_pages_deinit(struct zr_pages *pages)
 		}
 	}
 	zr_slots_deinit(&pages->slots);
+	zr_mutex_deinit(&pages->change);
 }
 
 /* figures */
 
+/* Of a slot that is written back. */
+static int64_t frame_bytes(const struct zr_pages *pages, zr_slot slot)
+{
+	return pages->backing ? zr_frame_bytes(pages->backing, zr_slot_length(slot)) : 0;
+}
+
 /* What is in a slot, added to (@sign 1) or taken from (-1) a tally. */
-void zr_pages_tally_slot(struct zr_tally *tally, zr_slot slot, int64_t sign)
+void zr_pages_tally_slot(const struct zr_pages *pages, struct zr_tally *tally, zr_slot slot,
+			 int64_t sign)
 {
 	const uint32_t n_bytes = zr_slot_bytes(slot);
 
@@ -129,12 +133,17 @@ void zr_pages_tally_slot(struct zr_tally *tally, zr_slot slot, int64_t sign)
 		return;
 	}
 
-	tally->gauge[ZR_GAUGE_COMPR_BYTES] += sign * n_bytes;
-	if (n_bytes == ZR_PAGE_SIZE) {
-		tally->gauge[ZR_GAUGE_HUGE] += sign;
+	if (zr_slot_length(slot) < ZR_PAGE_SIZE)
+		tally->gauge[ZR_GAUGE_CODEC + zr_slot_codec(slot)] += sign;
+	if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK) {
+		tally->gauge[ZR_GAUGE_WRITTEN_BACK] += sign;
+		tally->gauge[ZR_GAUGE_FRAME_BYTES] += sign * frame_bytes(pages, slot);
 		return;
 	}
-	tally->gauge[ZR_GAUGE_CODEC + zr_slot_codec(slot)] += sign;
+
+	tally->gauge[ZR_GAUGE_COMPR_BYTES] += sign * n_bytes;
+	if (n_bytes == ZR_PAGE_SIZE)
+		tally->gauge[ZR_GAUGE_HUGE] += sign;
 	if (n_bytes <= ZR_PAGE_SIZE / 2)
 		tally->gauge[ZR_GAUGE_GOOD] += sign;
 }
@@ -425,8 +434,8 @@ int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fr
 	ZR_CRASH("publish");
 	atomic_store_explicit(slotp, fresh, memory_order_release);
 	ZR_CRASH("published");
-	zr_pages_tally_slot(&change, fresh, 1);
-	zr_pages_tally_slot(&change, stale, -1);
+	zr_pages_tally_slot(pages, &change, fresh, 1);
+	zr_pages_tally_slot(pages, &change, stale, -1);
 	zr_pages_tally_apply(pages, &change);
 	if (zr_slot_bytes(fresh) == ZR_PAGE_SIZE)
 		atomic_fetch_add_explicit(&pages->counters->huge_pages_since, 1,
@@ -563,7 +572,7 @@ void zr_page_discard(struct zr_pages *pages, uint64_t page_no)
 			return;
 
 		atomic_store_explicit(slotp, ZR_SLOT_HOLE, memory_order_release);
-		zr_pages_tally_slot(&change, stale, -1);
+		zr_pages_tally_slot(pages, &change, stale, -1);
 		zr_pages_tally_apply(pages, &change);
 		uncharge(pages, slot_cell_bytes(stale));
 		empty = zr_slots_leaf_is_empty(slotp);
@@ -586,7 +595,7 @@ void zr_page_discard_leaf(struct zr_pages *pages, uint64_t leaf_no)
 	if (slots) {
 		leaf = zr_slots_unhook_leaf(&pages->slots, leaf_no);
 		for (i = 0; i < ZR_LEAF_SLOTS; ++i)
-			zr_pages_tally_slot(&change, zr_pages_slot(&slots[i]), -1);
+			zr_pages_tally_slot(pages, &change, zr_pages_slot(&slots[i]), -1);
 		zr_pages_tally_apply(pages, &change);
 		uncharge(pages, ZR_NODE_BYTES - change.gauge[ZR_GAUGE_CELL_BYTES]);
 	}

@@ -13,13 +13,15 @@
  * Locking:   every call takes the stripes it needs. Callers hold the disk's shape, shared for what
  *            has one page or leaf in its name, exclusive for the rest; reading needs neither.
  * Errors:    -ENOSPC past a memory limit, -ENOMEM when the kernel refuses memory, -EAGAIN when it
- *            is on its way (zr_pool_wait()), -EIO for a page that does not decode. What was there
- *            before is then still there.
+ *            is on its way (zr_pool_wait()), -EINPROGRESS for a page that is on the backing file,
+ *            when the context must not wait for it, -EIO for one that does not decode or cannot be
+ *            read from there. What was there before is then still there.
  * Cost:      a write is one compression, one allocation, one copy; a read one decompression
  *            straight into the caller's page. For a moment a write holds both its objects, old and
  *            new.
  */
 
+#include "backing.h"
 #include "codec.h"
 #include "layout.h"
 #include "slots.h"
@@ -46,14 +48,10 @@ struct zr_compaction {
 	_Atomic uint64_t xmoved; /* objects, ever */
 };
 
-/* Of how many groups of pages one each can be changed in the background. */
-#define ZR_CHANGES 16u
-
 struct zr_engine {
 	struct zr_arena arena;
 	struct zr_pool pool;
 	struct zr_stripes stripes;
-	struct zr_mutex changes[ZR_CHANGES];
 	struct zr_compaction compaction;
 	/* Of all disks together. Set with all stripes held, looked at with one. */
 	_Atomic uint64_t xlimit_bytes; /* 0: none, and nobody counts */
@@ -72,11 +70,17 @@ void zr_engine_deinit(struct zr_engine *engine);
 /* What a thread needs to move pages; one call at a time. */
 struct zr_ctx {
 	struct zr_workspace *workspace;
+	struct zr_window *window; /* NULL: it must not wait for a backing file */
 	uint8_t page[ZR_PAGE_SIZE];
 	uint8_t object[ZR_CODEC_BOUND];
 };
 
 int zr_ctx_new(struct zr_ctx **ctxp);
+
+/* From now on calls with this context wait for the backing file where they must. Without it they
+ * fail with -EINPROGRESS instead, and are to be called again with a context that may: so a thread
+ * that others rely on is not held up. Return: 0 or -ENOMEM. */
+int zr_ctx_let_wait(struct zr_ctx *ctx);
 struct zr_ctx *zr_ctx_free(struct zr_ctx *ctx);
 
 static inline void zr_ctx_freep(struct zr_ctx **ctxp)
@@ -90,10 +94,12 @@ enum zr_gauge {
 	ZR_GAUGE_SAME,  /* same-filled */
 	ZR_GAUGE_ZERO,  /* same-filled with 0 */
 	ZR_GAUGE_HUGE,
-	ZR_GAUGE_GOOD,        /* compressed to half a page or less */
-	ZR_GAUGE_COMPR_BYTES, /* objects of pages; a huge one counts 4096, same-filled ones nothing
-			       */
-	ZR_GAUGE_CELL_BYTES,  /* cells of all objects */
+	ZR_GAUGE_GOOD,         /* compressed to half a page or less, in memory */
+	ZR_GAUGE_WRITTEN_BACK, /* on the backing file */
+	ZR_GAUGE_FRAME_BYTES,  /* what they take of it */
+	ZR_GAUGE_COMPR_BYTES,  /* objects of pages in memory; a huge one counts 4096, same-filled
+				  ones nothing */
+	ZR_GAUGE_CELL_BYTES,   /* cells of all objects */
 	ZR_GAUGE_CODEC,       /* compressed with codec number 0, and so on */
 	ZR_N_GAUGES = ZR_GAUGE_CODEC + ZR_CODEC_NUMBERS
 };
@@ -107,6 +113,12 @@ struct zr_tally {
 struct zr_pages {
 	struct zr_engine *engine;
 	struct zr_pages *next; /* protected by the compaction's list */
+	/* One change of a page at a time that takes longer than a stripe may be held: two would take
+	 * each other's pending bit for their own. */
+	struct zr_mutex change;
+	/* Where pages are written back to; NULL: nowhere. Changed with the shape held exclusive,
+	 * while no slot is written back. */
+	struct zr_backing *backing;
 	uint64_t disk_id;
 	struct zr_counters *counters; /* in the disk's entry */
 	struct zr_slots slots;

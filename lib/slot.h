@@ -14,7 +14,7 @@
  *   object, written back:
  *        5..7   codec           number in the disk's codec table
  *        8..19  length - 1      stored bytes, 1..4096; 4096 is the raw page
- *       20..61  position        in 16-byte units: 64 TiB
+ *       20..61  position        in 16-byte units: 64 TiB; of the store, or of the backing file
  *   same-filled:
  *        5..7   form            how the 64-bit word is kept
  *        8..63  value           the word's low 56 bits sign-extended; or 32 bits, repeated; or the
@@ -85,6 +85,12 @@ static inline zr_slot zr_slot_object(zr_position position, uint32_t n_bytes, uns
 	       position << 20;
 }
 
+/* The same object on the backing file. @position: of its frame, in units as above. */
+static inline zr_slot zr_slot_written_back(uint64_t position, uint32_t n_bytes, unsigned int codec)
+{
+	return zr_slot_object(position, n_bytes, codec) | ZR_SLOT_KIND_WRITTEN_BACK;
+}
+
 /* Return: false where the word needs an object of its own. */
 static inline bool zr_slot_same(uint64_t word, zr_slot *slotp)
 {
@@ -121,6 +127,18 @@ static inline uint32_t zr_slot_bytes(zr_slot slot)
 	if (zr_slot_kind(slot) == ZR_SLOT_KIND_SAME && zr_slot_form(slot) == ZR_SLOT_FORM_OBJECT)
 		return ZR_SLOT_FILL_SIZE;
 	return 0;
+}
+
+/* Bytes of a page's object, in the pool or on the backing file; 0 if it has none. */
+static inline uint32_t zr_slot_length(zr_slot slot)
+{
+	return zr_slot_kind(slot) & ZR_SLOT_KIND_OBJECT ? (uint32_t)(slot >> 8 & 0xfff) + 1 : 0;
+}
+
+/* Of a written back page: where its frame is on the file, in units of ZR_CELL_UNIT bytes. */
+static inline uint64_t zr_slot_file_position(zr_slot slot)
+{
+	return slot >> 20 & ZR_POSITION_MAX;
 }
 
 /* Meaningful where zr_slot_bytes() is not 0. */
@@ -162,6 +180,7 @@ static inline bool zr_slot_is_sound(zr_slot slot)
 		return zr_slot_position(slot) > 0 && slot >> 62 == 0;
 	case ZR_SLOT_KIND_WRITTEN_BACK:
 	default:
-		return false;
+		return zr_slot_file_position(slot) > 0 && slot >> 62 == 0 &&
+		       !(slot & (ZR_SLOT_IDLE | ZR_SLOT_PENDING));
 	}
 }

@@ -17,7 +17,11 @@ void zr_disk_spec_init(struct zr_disk_spec *spec, uint64_t ram_bytes)
 
 	*spec = (struct zr_disk_spec){ .ram_bytes = ram_bytes,
 				       .attrs.mode = 0600,
-				       .attrs.swap_priority = SWAP_PRIORITY };
+				       .attrs.swap_priority = SWAP_PRIORITY,
+				       .attrs.compressed_writeback = 1,
+				       .attrs.writeback_batch_size =
+					       ZR_WRITEBACK_BATCH_SIZE_DEFAULT,
+				       .attrs.writeback_at = ZR_WRITEBACK_AT_DEFAULT };
 	for (i = 0; i < ZR_CODEC_NUMBERS; ++i)
 		spec->attrs.codecs[i] = (struct zr_codec_params){ ZR_ALGORITHM_LZ4,
 								  ZR_CODEC_LEVEL_DEFAULT };

@@ -37,10 +37,19 @@ enum zr_transport {
 #define ZR_URING_DEPTH_MAX     1024u
 #define ZR_URING_DEPTH_DEFAULT 32u
 
+/* Of a disk that nobody configured. The first is the kernel's word, and as many as make large
+ * requests of what compresses well. */
+#define ZR_WRITEBACK_BATCH_SIZE_DEFAULT 128u
+#define ZR_WRITEBACK_BATCH_SIZE_MAX     1024u
+#define ZR_WRITEBACK_AT_DEFAULT         90u
+
 struct zr_disk_spec {
 	uint64_t ram_bytes; /* what a percentage is of; 0: percentages are refused */
 	uint64_t disksize_bytes;
 	struct zr_attrs attrs; /* the name is the caller's to set */
+	/* Which file attrs.backing_id is to be the number of; empty: none. Who makes the disk opens
+	 * it before. */
+	char backing_dev[ZR_BACKING_PATH_MAX + 1];
 };
 
 struct zr_daemon_spec {

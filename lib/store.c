@@ -173,7 +173,12 @@ bool zr_store_attrs_are_sound(const struct zr_attrs *attrs)
 	}
 	return attrs->label[ZR_LABEL_MAX] == 0 && attrs->format <= ZR_FORMAT_SWAP &&
 	       attrs->swap_priority >= -1 && attrs->swap_priority <= INT16_MAX &&
-	       (attrs->mode & ~07777u) == 0;
+	       (attrs->mode & ~07777u) == 0 &&
+	       (attrs->recomp_priorities & ~(((2u << ZR_RECOMP_MAX) - 1) & ~1u)) == 0 &&
+	       attrs->on_limit <= ZR_ON_LIMIT_ENOSPC &&
+	       attrs->backing_key <= ZR_BACKING_KEY_RANDOM && attrs->writeback_at <= 100 &&
+	       attrs->spill_above_bytes <= ZR_PAGE_SIZE && attrs->writeback_batch_size > 0 &&
+	       attrs->writeback_batch_size <= ZR_WRITEBACK_BATCH_SIZE_MAX;
 }
 
 /* making: an entry is claimed, filled, and the disk in it made; its id and its place on the list

@@ -15,14 +15,15 @@
  *                               shared to use, exclusive to change
  *   COMPACT  compaction->lock   the pass: where it is                  one step: a leaf, a span
  *   LIST     compaction->list   whose pages there are                  all stripes, for a sum
- *   CHANGE   engine->changes    pages that hash to it, against          codec, memcpy
- *                               another change in the background
+ *   CHANGE   pages->change      pages of a disk, against another        codec, memcpy, a write to
+ *                               change in the background               the backing file
  *   STRIPE   engine->stripes    slots of the pages that hash to it;    codec, memcpy; fstat(2)
  *                               shared also keeps their cells alive
  *   TREE     slots->tree        links from node to node                allocation of a node
  *   GROW     pool->grow         which spans there are, what memory     madvise(2), fallocate(2)
  *                               they have; not taken by who serves
  *   CLASS    pool class->lock   the cells of one class                 finding a bit
+ *   BACKING  backing->lock      room on a backing file                 finding a run of blocks
  *
  * No lock: counters (relaxed atomics), workspaces (owned by a thread). pool->wait_lock has no rank:
  * who waits for memory holds nothing, and who brings it takes nothing else under it.
@@ -51,6 +52,7 @@ enum zr_rank {
 	ZR_RANK_TREE,
 	ZR_RANK_GROW,
 	ZR_RANK_CLASS,
+	ZR_RANK_BACKING,
 };
 
 struct zr_mutex {

@@ -218,7 +218,10 @@ static void test_garbage_is_not_sound(void)
 
 	CHECK(!zr_slot_is_sound(1u << 2));           /* a hole with a mark */
 	CHECK(!zr_slot_is_sound(UINT64_C(7) << 20)); /* a hole with a position */
-	CHECK(!zr_slot_is_sound(object | 3));        /* written back: to nowhere */
+	CHECK(zr_slot_is_sound(zr_slot_written_back(1, 1, 0)));
+	CHECK(!zr_slot_is_sound(ZR_SLOT_KIND_WRITTEN_BACK)); /* to nowhere */
+	CHECK(!zr_slot_is_sound(zr_slot_written_back(1, 1, 0) | ZR_SLOT_IDLE));
+	CHECK(!zr_slot_is_sound(zr_slot_written_back(1, 1, 0) | ZR_SLOT_PENDING));
 	CHECK(!zr_slot_is_sound(object | UINT64_C(1) << 62));
 	CHECK(!zr_slot_is_sound(object | UINT64_C(1) << 63));
 	CHECK(!zr_slot_is_sound(zr_slot_object(1, 100, 0) & ~(UINT64_C(1) << 20)));
