@@ -78,7 +78,7 @@ int zr_page_move(struct zr_pages *pages, uint64_t page_no)
 	}
 
 	if (r > 0)
-		zr_pages_retire_slot(pages->engine, slot);
+		zr_pages_retire_slot(pages, slot);
 	return r;
 }
 
@@ -142,12 +142,11 @@ int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, z
 			return r;
 	}
 
-	zr_pages_retire_slot(pages->engine, stale);
+	zr_pages_retire_slot(pages, stale);
 	return 0;
 }
 
-/* Nothing came of it. */
-static void change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot)
+void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot)
 {
 	_Atomic zr_slot *at;
 	zr_slot now;
@@ -199,8 +198,6 @@ int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page
 	zr_slot slot, fresh = ZR_SLOT_HOLE;
 	int r;
 
-	ZR_GUARD(&pages->change);
-
 	r = zr_page_change_begin(pages, page_no, &slot);
 	if (r != 0)
 		return r;
@@ -213,7 +210,7 @@ int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page
 	if (r == 0)
 		return 0;
 
-	zr_pages_retire_slot(pages->engine, fresh);
-	change_drop(pages, page_no, slot);
+	zr_pages_retire_slot(pages, fresh);
+	zr_page_change_drop(pages, page_no, slot);
 	return r;
 }
