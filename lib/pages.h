@@ -140,6 +140,7 @@ struct zr_pages {
 	_Atomic int xspill_error;            /* why no more can; 0: it can */
 	/* of who takes them */
 	uint64_t hand;          /* the page that is next */
+	uint64_t mark_hand;     /* the leaf that is to be marked next */
 	int64_t spill_again_ns; /* it failed: not before, */
 	uint64_t spill_n_free;  /* unless more of the file is free than then */
 	/* Of each that no slot uses, with the shape held exclusive. */

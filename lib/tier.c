@@ -25,8 +25,10 @@
 /* Of all disks together there is no mark; they spill from that percentage of their limit on. */
 #define SPILL_ALL_PERCENT 90
 
-/* How often the hand goes round for one batch: to mark what is used, and to find what is not. */
-#define ROUNDS 3
+/* How often the hand comes to the end for one batch: until it has seen all, and once more each to
+ * mark what is there and to take it. */
+#define ROUNDS_ALL 2
+#define ROUNDS     4
 
 /* A batch all of whose pages were used meanwhile; so many in a row are as bad as none. */
 #define EMPTY_BATCHES 64
@@ -81,7 +83,54 @@ static void leaf_mark(struct zr_disk *disk, uint64_t leaf_no)
 
 /* what is cold */
 
-/* Name a batch of pages that were not used since the hand passed last. Return: how many. */
+/* But for the one that is about to be taken from. Return: false at the end. */
+static bool mark_leaf(struct zr_disk *disk, zr_slot slots[ZR_LEAF_SLOTS])
+{
+	uint64_t *at = &disk->pages.mark_hand;
+
+	if (*at == disk->pages.hand >> ZR_LEAF_SHIFT)
+		++*at;
+	if (!leaf_next(disk, at, slots))
+		return false;
+	if (*at != disk->pages.hand >> ZR_LEAF_SHIFT)
+		leaf_mark(disk, *at);
+	++*at;
+	return true;
+}
+
+/* Mark the leaf that the other hand is at, and move it on: one for each batch, four times as fast as
+ * the hand that takes. So what is marked has the time of many batches to be used. */
+static void mark_far(struct zr_disk *disk)
+{
+	struct zr_pages *pages = &disk->pages;
+	zr_slot slots[ZR_LEAF_SLOTS];
+
+	if (!mark_leaf(disk, slots)) {
+		pages->mark_hand = 0;
+		(void)mark_leaf(disk, slots);
+	}
+}
+
+/* Name pages of the leaf that the hand is in. Return: is the batch full? */
+static bool gather_leaf(struct zr_tier *tier, struct zr_disk *disk,
+			const zr_slot slots[ZR_LEAF_SLOTS], uint32_t *np)
+{
+	uint64_t *hand = &disk->pages.hand;
+	bool full = false;
+
+	do {
+		const zr_slot slot = slots[*hand % ZR_LEAF_SLOTS];
+
+		if (zr_slot_kind(slot) != ZR_SLOT_KIND_OBJECT || !(slot & ZR_SLOT_IDLE))
+			continue;
+		++*np;
+		full = zr_batch_add(tier->batch, *hand);
+	} while (++*hand % ZR_LEAF_SLOTS != 0 && !full);
+	return full;
+}
+
+/* Name a batch of pages that were not used since they were marked, or what there is of them. If there
+ * is none in all of the disk, any will do. Return: how many. */
 static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk)
 {
 	uint64_t *hand = &disk->pages.hand;
@@ -90,26 +139,20 @@ static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk)
 	uint64_t leaf_no;
 	uint32_t n = 0;
 
+	mark_far(disk);
 	while (n_rounds < ROUNDS && !atomic_load(&tier->xstop)) {
 		leaf_no = *hand >> ZR_LEAF_SHIFT;
 		if (!leaf_next(disk, &leaf_no, slots)) {
 			*hand = 0;
-			++n_rounds;
+			if (++n_rounds >= ROUNDS_ALL && n > 0)
+				return n;
 			continue;
 		}
-		for (*hand = zr_max(*hand, leaf_no << ZR_LEAF_SHIFT);
-		     *hand >> ZR_LEAF_SHIFT == leaf_no; ++*hand) {
-			const zr_slot slot = slots[*hand % ZR_LEAF_SLOTS];
-
-			if (zr_slot_kind(slot) != ZR_SLOT_KIND_OBJECT || !(slot & ZR_SLOT_IDLE))
-				continue;
-			++n;
-			if (zr_batch_add(tier->batch, *hand)) {
-				++*hand;
-				return n;
-			}
-		}
-		leaf_mark(disk, leaf_no);
+		*hand = zr_max(*hand, leaf_no << ZR_LEAF_SHIFT);
+		if (gather_leaf(tier, disk, slots, &n))
+			return n;
+		if (n_rounds >= ROUNDS_ALL)
+			leaf_mark(disk, leaf_no);
 	}
 	return n;
 }

@@ -9,8 +9,8 @@
  * the coldest first, so that at the limit there is room already, or soon. Objects larger than
  * spill_above go at once. What has become free on a file is punched.
  *
- * Which pages are cold: a hand goes round over the slots. It takes objects that still have the idle
- * mark that it gave them the last time round, and marks the others.
+ * Which pages are cold: two hands go round over the slots. One gives each object the idle mark, which
+ * goes when its page is used; the other takes those that still have it.
  *
  * Ownership: the store is the caller's and outlives it.
  * Locking:   none of its own; callers hold none. It pins the disk that it works on, and holds what
