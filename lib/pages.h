@@ -100,7 +100,7 @@ enum zr_gauge {
 	ZR_GAUGE_COMPR_BYTES,  /* objects of pages in memory; a huge one counts 4096, same-filled
 				  ones nothing */
 	ZR_GAUGE_CELL_BYTES,   /* cells of all objects */
-	ZR_GAUGE_CODEC,       /* compressed with codec number 0, and so on */
+	ZR_GAUGE_CODEC,        /* compressed with codec number 0, and so on */
 	ZR_N_GAUGES = ZR_GAUGE_CODEC + ZR_CODEC_NUMBERS
 };
 
@@ -125,8 +125,9 @@ struct zr_pages {
 	_Atomic int64_t xgauges[ZR_N_GAUGES];
 	_Atomic int64_t xused_bytes;   /* cells and nodes: what the limit is compared with */
 	_Atomic uint64_t xlimit_bytes; /* 0: none */
-	/* Of each that no slot uses, with the shape held exclusive. */
+	/* What its attributes say. Changed with the shape held exclusive, while there is no page. */
 	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
+	uint32_t recomp_priorities;
 };
 
 /* @id is that of the disk, whose entry may not have it yet. */
@@ -171,10 +172,13 @@ enum {
 int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slotp);
 int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot fresh);
 
-/* Compress the page with another of the disk's codecs, if that makes its cell smaller.
+/* Compress the page with a codec of the disk above its own in number, if that makes its cell
+ * smaller. If that of the highest priority does not, the page is marked, and never tried again
+ * until it is written. @threshold: shorter objects stay as they are, and what is not shorter than
+ * it is not kept; 0: none. To try it is to use the page.
  * Return: 0, ZR_PAGE_E_AS_IT_WAS, -EIO, -ENOMEM or -EAGAIN. */
 int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
-		       unsigned int codec_no);
+		       unsigned int codec_no, uint32_t threshold);
 
 /* Is there something other than a hole? */
 bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no);

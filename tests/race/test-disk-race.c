@@ -228,7 +228,7 @@ static void reset_cut(struct worker *worker)
 	struct zr_disk_spec spec;
 	int r;
 
-	zr_disk_spec_init(&spec, 0);
+	rig_spec_init(&spec);
 	CHECK(zr_disk_reset(cut_disk, &spec.attrs) == 0);
 	r = zr_disk_set_codec(cut_disk, &params);
 	CHECK(r == 0 || r == -EBUSY); /* somebody wrote meanwhile */
@@ -238,21 +238,19 @@ static void reset_cut(struct worker *worker)
 
 static void recompress(struct worker *worker)
 {
-	const struct zr_codec_params params = { (uint32_t)rng_below(&worker->rng, ZR_N_ALGORITHMS),
-						ZR_CODEC_LEVEL_DEFAULT };
+	const unsigned int priority = 1 + (unsigned int)rng_below(&worker->rng, ZR_RECOMP_MAX);
+	const uint32_t threshold = (uint32_t)rng_below(&worker->rng, 2) * 500;
 	struct zr_disk *disks[] = { pages_disk, sectors_disk, cut_disk };
 	struct zr_disk *disk = disks[rng_below(&worker->rng, 3)];
 	uint64_t page_no = rng_below(&worker->rng, N_PAGES);
 	unsigned int i;
 	int r;
 
-	r = zr_disk_codec_number(disk, &params);
-	CHECK(r >= 0 && r < (int)ZR_CODEC_NUMBERS);
 	for (i = 0; i < 8; ++i, ++page_no) {
-		PATIENTLY(r, zr_disk_recompress(disk, worker->rig.ctx, page_no, &params));
-		/* A number that no slot uses yet may be another's meanwhile, or go with a reset.
-		 * -EIO would be a page that does not decode. */
-		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS || r == -EINVAL);
+		PATIENTLY(r,
+			  zr_disk_recompress(disk, worker->rig.ctx, page_no, priority, threshold));
+		/* -EIO would be a page that does not decode. */
+		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS);
 		if (r == 0)
 			atomic_fetch_add(&n_recompressed, 1);
 	}
