@@ -16,6 +16,7 @@
 #include <pthread.h>
 
 #include "census.h"
+#include "recompress.h"
 #include "stats.h"
 
 #define N_WORKERS    3u
@@ -256,6 +257,26 @@ static void recompress(struct worker *worker)
 	}
 }
 
+/* All of a disk, of which others change the pages, or the size. */
+static void recompress_all(struct worker *worker)
+{
+	const struct zr_recompress_request request = {
+		.types = (unsigned int)rng_below(&worker->rng, 4), /* idle, huge */
+		.threshold = (uint32_t)rng_below(&worker->rng, 2) * 500,
+		.max_pages = rng_below(&worker->rng, 100),
+		.first_priority = 1 + (unsigned int)rng_below(&worker->rng, 2),
+		.last_priority = ZR_RECOMP_MAX,
+	};
+	struct zr_disk *disks[] = { pages_disk, sectors_disk, cut_disk };
+	struct zr_disk *disk = disks[rng_below(&worker->rng, 3)];
+	struct zr_recompress_result result;
+	int r;
+
+	r = zr_recompress_run(disk, worker->rig.ctx, NULL, &request, &result);
+	CHECK(r == 0 || r == -ENOMEM || (r == -EINVAL && disk == cut_disk)); /* it had no size */
+	atomic_fetch_add(&n_recompressed, result.n_smaller);
+}
+
 static void change_cut(struct worker *worker)
 {
 	const uint64_t page_no = rng_below(&worker->rng, LARGE_PAGES);
@@ -306,6 +327,8 @@ static void *work(void *context)
 			change_sector(worker);
 		else if (roll < 86)
 			recompress(worker);
+		else if (roll < 87)
+			recompress_all(worker);
 		else
 			change_cut(worker);
 	}
