@@ -35,7 +35,7 @@ static uint32_t priorities_of(struct zr_disk *disk, const struct zr_recompress_r
 
 static bool is_enough(const struct run *run)
 {
-	return run->request->max_pages != 0 && run->result->n_tried >= run->request->max_pages;
+	return run->result->n_tried >= run->request->max_pages;
 }
 
 static int try_page(void *context, uint64_t page_no, zr_slot slot)
@@ -70,7 +70,8 @@ static int sweep(struct run *run, const struct zr_stop *stop, uint32_t codecs_ma
 		.codecs_mask = codecs_mask,
 	};
 
-	return zr_sweep(run->disk, &filter, run->request->max_pages != 0, stop, try_page, run);
+	return zr_sweep(run->disk, &filter, run->request->max_pages != ZR_RECOMPRESS_ALL, stop,
+			try_page, run);
 }
 
 /* A page goes up the codec numbers, and the sweeps come down them. */

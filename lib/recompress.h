@@ -25,10 +25,12 @@
 
 #include "sweep.h"
 
+#define ZR_RECOMPRESS_ALL UINT64_MAX
+
 struct zr_recompress_request {
 	unsigned int types; /* enum zr_sweep_type; 0: all there are */
 	uint32_t threshold; /* as zr_page_recompress() */
-	uint64_t max_pages; /* to try; 0: all */
+	uint64_t max_pages; /* to try; ZR_RECOMPRESS_ALL */
 	unsigned int first_priority, last_priority;
 };
 

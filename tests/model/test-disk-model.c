@@ -419,7 +419,7 @@ static void do_recompress(struct shadow *shadow)
 	const struct zr_recompress_request request = {
 		.types = (unsigned int)below(4), /* idle, huge */
 		.threshold = below(2) ? (uint32_t)below(ZR_OBJECT_USEFUL_MAX + 1) : 0,
-		.max_pages = below(2) * below(N_PAGES),
+		.max_pages = below(2) ? below(N_PAGES) : ZR_RECOMPRESS_ALL,
 		.first_priority = (unsigned int)below(ZR_RECOMP_MAX + 1),
 		.last_priority = 1 + (unsigned int)below(ZR_RECOMP_MAX),
 	};
@@ -432,7 +432,7 @@ static void do_recompress(struct shadow *shadow)
 			    ? 0
 			    : -EINVAL));
 	CHECK(result.n_smaller <= result.n_tried);
-	CHECK(request.max_pages == 0 || result.n_tried <= request.max_pages);
+	CHECK(result.n_tried <= request.max_pages);
 	CHECK(result.n_tried <= shadow_n_data(shadow));
 	CHECK(result.n_smaller > 0 ? used_bytes(shadow) < used_before
 				   : used_bytes(shadow) == used_before);

@@ -263,7 +263,8 @@ static void recompress_all(struct worker *worker)
 	const struct zr_recompress_request request = {
 		.types = (unsigned int)rng_below(&worker->rng, 4), /* idle, huge */
 		.threshold = (uint32_t)rng_below(&worker->rng, 2) * 500,
-		.max_pages = rng_below(&worker->rng, 100),
+		.max_pages = rng_below(&worker->rng, 2) ? rng_below(&worker->rng, 100)
+							: ZR_RECOMPRESS_ALL,
 		.first_priority = 1 + (unsigned int)rng_below(&worker->rng, 2),
 		.last_priority = ZR_RECOMP_MAX,
 	};
