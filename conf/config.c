@@ -14,9 +14,11 @@
 #include "swap-header.h"
 
 /* The one attribute whose value has rules here: a disk that is configured has a size. */
-/* The two that go together. */
+/* Those that go together. */
 #define KEY_COMP_ALGORITHM   "comp_algorithm"
 #define KEY_ALGORITHM_PARAMS "algorithm_params"
+#define KEY_RECOMP_ALGORITHM "recomp_algorithm"
+#define KEY_ALGORITHMS       "compression-algorithm" /* zram-generator's, for all of them */
 
 #define KEY_DISKSIZE "disksize"
 
@@ -73,6 +75,8 @@ static const struct record *section_says(const struct section *section, const st
 
 	if (!record && strcmp(attr->name, KEY_ALGORITHM_PARAMS) == 0)
 		record = section_find(section, KEY_COMP_ALGORITHM);
+	if (!record && strcmp(attr->name, KEY_RECOMP_ALGORITHM) == 0)
+		record = section_find_key(section, KEY_ALGORITHMS);
 	return record;
 }
 

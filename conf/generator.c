@@ -177,43 +177,50 @@ static int host_limit_check(struct loading *loading, const struct zr_disk_spec *
 
 /* algorithms */
 
-/* @words: "level=3,dictionary=x", which becomes what algorithm_params takes. Each that is not
- * taken is named. */
+/* @words: "level=3,dictionary=x", which becomes what algorithm_params takes of that priority. Each
+ * that is not taken is named. */
 static void params_apply(struct loading *loading, struct zr_disk_spec *spec,
-			 const struct record *record, char *words)
+			 const struct record *record, unsigned int priority, char *words)
 {
 	const struct zr_attr *attr = zr_attr_find("algorithm_params");
-	char *word, *rest = NULL;
+	char text[ALGORITHM_TEXT_MAX + 32], *word, *rest = NULL;
 
-	for (word = strtok_r(words, ",()", &rest); word; word = strtok_r(NULL, ",()", &rest))
-		if (attr->parse(spec, word) < 0)
+	for (word = strtok_r(words, ",()", &rest); word; word = strtok_r(NULL, ",()", &rest)) {
+		snprintf(text, sizeof(text), "priority=%u %s", priority, word);
+		if (attr->parse(spec, text) < 0)
 			naming_add(&loading->ignored, record->line_no, "%s %s", record->key, word);
+	}
 }
 
-/* The first algorithm is the disk's, with its parameters; what follows compresses again. */
+/* The first algorithm is the disk's, with its parameters; what follows compresses again, with the
+ * priorities from 1 on, as that program counts them. */
 static void algorithm_apply(struct loading *loading, struct zr_disk_spec *spec,
-			    const struct record *record, char *words)
+			    const struct record *record, unsigned int priority, char *words)
 {
 	char *parenthesis = strchr(words, '(');
+	struct zr_codec_params params;
 
 	if (parenthesis)
 		*parenthesis = '\0';
-	if (zr_codec_find(words, &spec->attrs.codecs[0]) < 0) {
+	if (priority > ZR_RECOMP_MAX || zr_codec_find(words, &params) < 0) {
 		if (parenthesis)
 			*parenthesis = '(';
 		naming_add(&loading->ignored, record->line_no, "%s %s", record->key, words);
 		return;
 	}
+	spec->attrs.codecs[priority] = params;
+	if (priority > 0)
+		spec->attrs.recomp_priorities |= 1u << priority;
 	if (parenthesis)
-		params_apply(loading, spec, record, parenthesis + 1);
+		params_apply(loading, spec, record, priority, parenthesis + 1);
 }
 
 static int algorithms_apply(struct loading *loading, struct zr_disk_spec *spec,
 			    const struct section *section)
 {
 	const struct record *record = section_find_key(section, "compression-algorithm");
+	unsigned int priority = 0;
 	const char *at;
-	bool first = true;
 	size_t n;
 
 	if (!record)
@@ -226,16 +233,21 @@ static int algorithms_apply(struct loading *loading, struct zr_disk_spec *spec,
 		n = strcspn(at, BLANKS);
 		if (n >= sizeof(words))
 			return record_refuse(record, &loading->sections.lines, "too long",
-					     "algorithms of up to 127 bytes");
+						 "algorithms of up to 127 bytes");
 		memcpy(words, at, n);
 		words[n] = '\0';
 
-		if (first && words[0] != '(') {
-			algorithm_apply(loading, spec, record, words);
-			first = false;
-		} else {
+		/* What that program writes to recompress, once, when the disk is empty. */
+		if (words[0] == '(') {
 			naming_add(&loading->ignored, record->line_no, "%s %s", record->key, words);
+			continue;
 		}
+		if (priority == 1 && section_find(section, "recomp_algorithm"))
+			return record_refuse(record, &loading->sections.lines,
+						 "recomp_algorithm says the same of what follows the "
+						 "first",
+						 "one of them");
+		algorithm_apply(loading, spec, record, priority++, words);
 	}
 	return 0;
 }

@@ -173,13 +173,7 @@ SHOW_FIGURE(orig_data_size, orig_bytes)
 SHOW_FIGURE(compr_data_size, compr_bytes)
 SHOW_FIGURE(mem_used_total, total_bytes)
 
-/* what wants a backing file or a second algorithm, of which there are none: the kernel's errors */
-
-static int no_text_show(const struct zr_attr_target *target, char *text, size_t n_text)
-{
-	*text = 0;
-	return 0;
-}
+/* what wants a backing file, of which there is none: the kernel's errors */
 
 static int backing_dev_show(const struct zr_attr_target *target, char *text, size_t n_text)
 {
@@ -196,19 +190,9 @@ static int set_once_apply(const struct zr_attr_target *target, int error)
 	return zr_disk_size(target->disk) != 0 ? -EBUSY : error;
 }
 
-static int recomp_algorithm_apply(const struct zr_attr_target *target, const char *text)
-{
-	return set_once_apply(target, -EINVAL);
-}
-
 static int backing_dev_apply(const struct zr_attr_target *target, const char *text)
 {
 	return set_once_apply(target, -ENOTBLK);
-}
-
-static int recompress_apply(const struct zr_attr_target *target, const char *text)
-{
-	return -EINVAL;
 }
 
 static int writeback_apply(const struct zr_attr_target *target, const char *text)
@@ -415,25 +399,17 @@ const struct zr_attr zr_attrs_kernel[] = {
 	  .help = "memory that the disk takes",
 	  .since = "0.1.0",
 	  .show = mem_used_total_show },
-	{ .name = "recomp_algorithm",
-	  .flags = ZR_ATTR_CONTROL,
-	  .mode = 0644,
-	  .when = ZR_WHEN_EMPTY,
-	  .type = "words",
-	  .allowed = "nothing yet",
-	  .help = "codecs to recompress with; refused: there is no recompression yet",
-	  .since = "0.1.0",
-	  .apply = recomp_algorithm_apply,
-	  .show = no_text_show },
 	{ .name = "recompress",
-	  .flags = ZR_ATTR_CONTROL,
+	  .flags = ZR_ATTR_CONTROL | ZR_ATTR_LONG,
 	  .mode = 0200,
 	  .when = ZR_WHEN_ALWAYS,
 	  .type = "words",
-	  .allowed = "nothing yet",
-	  .help = "recompress pages; refused: there is no recompression yet",
+	  .allowed =
+		  "type=idle, huge or huge_idle, threshold=0 to 3840 bytes, max_pages=N, algo= or "
+		  "priority= of a recomp_algorithm; once the disk has a size",
+	  .help = "compress pages anew, largest first, with each recomp_algorithm until one helps",
 	  .since = "0.1.0",
-	  .apply = recompress_apply },
+	  .apply = zr_attr_recompress_apply },
 	{ .name = "backing_dev",
 	  .flags = ZR_ATTR_CONTROL,
 	  .mode = 0644,

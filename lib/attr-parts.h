@@ -6,6 +6,7 @@
  * Attribute parts: what the files of the table share
  *
  *   attr-set.c      what is set, in the configuration or below .control/
+ *   attr-recomp.c   codecs in words, and recompression
  *   attr-kernel.c   the other files of /sys/block/zram<N>
  *   attr-ours.c     figures that the kernel's zram has not
  *   attr-daemon.c   of the daemon
@@ -31,3 +32,25 @@ int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned
 /* Of memory, in whole pages; 0 is none. @ram_bytes: what a percentage is of. Return: 0, -EINVAL or
  * -ERANGE. */
 int zr_attr_parse_limit(const char *text, uint64_t ram_bytes, uint64_t *limit_bytesp);
+
+/* A number with a sign. Return: 0, -EINVAL or -ERANGE. */
+int zr_attr_parse_level(const char *text, int32_t *levelp);
+
+/* What a disk is set to changes to what @parse makes of it. @only_empty: as zr_disk_change_attrs().
+ * Return: also -EINVAL. */
+int zr_attr_change(const struct zr_attr_target *target, bool only_empty,
+		   int (*parse)(struct zr_disk_spec *spec, const char *text), const char *text);
+
+/* The kernel's line of all algorithms, one of them in brackets. Return: its length. */
+int zr_attr_print_algorithms(char *text, size_t n_text, const struct zr_codec_params *chosen);
+
+/* For the rows of algorithm_params, recomp_algorithm and recompress. */
+int zr_attr_algorithm_params_parse(struct zr_disk_spec *spec, const char *text);
+void zr_attr_algorithm_params_print(const struct zr_disk_spec *spec, char *text, size_t n_text);
+int zr_attr_algorithm_params_apply(const struct zr_attr_target *target, const char *text);
+int zr_attr_recomp_parse(struct zr_disk_spec *spec, const char *text);
+void zr_attr_recomp_print(const struct zr_disk_spec *spec, char *text, size_t n_text);
+int zr_attr_recomp_check(const char *text);
+int zr_attr_recomp_apply(const struct zr_attr_target *target, const char *text);
+int zr_attr_recomp_show(const struct zr_attr_target *target, char *text, size_t n_text);
+int zr_attr_recompress_apply(const struct zr_attr_target *target, const char *text);

@@ -14,9 +14,6 @@
 
 #define UNKNOWN_ALGORITHM_MAX 128u /* from here on the kernel says E2BIG */
 
-/* Longer than all parameters there are. */
-#define PARAMS_TEXT_MAX 256u
-
 #define SWAP_PRIORITY_MIN (-1)
 #define SWAP_PRIORITY_MAX 32767
 
@@ -36,7 +33,7 @@ int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned
 	return errno == ERANGE || *numberp > max ? -ERANGE : 0;
 }
 
-static int level_parse(const char *text, int32_t *levelp)
+int zr_attr_parse_level(const char *text, int32_t *levelp)
 {
 	unsigned long magnitude;
 	const bool negative = *text == '-';
@@ -67,8 +64,8 @@ static int change_parsed(struct zr_attrs *attrs, void *context)
 	return r < 0 ? -EINVAL : 0;
 }
 
-static int change_apply(const struct zr_attr_target *target, bool only_empty,
-			int (*parse)(struct zr_disk_spec *spec, const char *text), const char *text)
+int zr_attr_change(const struct zr_attr_target *target, bool only_empty,
+		   int (*parse)(struct zr_disk_spec *spec, const char *text), const char *text)
 {
 	struct change change = { parse, text };
 
@@ -134,21 +131,16 @@ static int disksize_show(const struct zr_attr_target *target, char *text, size_t
 			zr_align_up(zr_disk_size(target->disk), ZR_PAGE_SIZE));
 }
 
-/* comp_algorithm, algorithm_params */
+/* comp_algorithm */
 
 static int comp_algorithm_parse(struct zr_disk_spec *spec, const char *text)
 {
 	return zr_codec_find(text, &spec->attrs.codecs[0]);
 }
 
-static const char *algorithm_name(const struct zr_attrs *attrs)
-{
-	return zr_codec_by_algorithm(attrs->codecs[0].algorithm)->name;
-}
-
 static void comp_algorithm_print(const struct zr_disk_spec *spec, char *text, size_t n_text)
 {
-	snprintf(text, n_text, "%s", algorithm_name(&spec->attrs));
+	snprintf(text, n_text, "%s", zr_codec_by_algorithm(spec->attrs.codecs[0].algorithm)->name);
 }
 
 static int comp_algorithm_apply(const struct zr_attr_target *target, const char *text)
@@ -164,81 +156,10 @@ static int comp_algorithm_apply(const struct zr_attr_target *target, const char 
 
 static int comp_algorithm_show(const struct zr_attr_target *target, char *text, size_t n_text)
 {
-	const struct zr_codec *codec;
-	struct zr_attrs attrs;
-	size_t at = 0;
-	unsigned int i;
-
-	zr_disk_attrs(target->disk, &attrs);
-	for (i = 0; (codec = zr_codec_listed(i)); ++i) {
-		const bool chosen = strcmp(codec->name, algorithm_name(&attrs)) == 0;
-
-		at += (size_t)snprintf(text + at, n_text - at, chosen ? "[%s] " : "%s ",
-				       codec->name);
-	}
-	at += (size_t)snprintf(text + at, n_text - at, "\n");
-	return (int)at;
-}
-
-/* One word of "algo=zstd priority=0 level=3". The kernel forgets earlier parameters first. */
-static int param_parse(const char *word, struct zr_codec_params *params)
-{
-	unsigned long priority;
-
-	if (strncmp(word, "level=", 6) == 0)
-		return level_parse(word + 6, &params->level);
-	if (strncmp(word, "algo=", 5) == 0)
-		return strcmp(word + 5, zr_codec_by_algorithm(params->algorithm)->name) == 0
-			       ? 0
-			       : -EINVAL;
-	if (strncmp(word, "priority=", 9) == 0)
-		return zr_attr_parse_number(word + 9, 10, 0, &priority);
-	return -EINVAL;
-}
-
-/* Into @params, which names the algorithm already. Return: 0, -EINVAL or -ERANGE. */
-static int params_parse(const char *text, struct zr_codec_params *params)
-{
-	struct zr_codec_params fresh = { params->algorithm, ZR_CODEC_LEVEL_DEFAULT };
-	char words[PARAMS_TEXT_MAX], *word, *rest = NULL;
-	int r = 0;
-
-	if (strlen(text) >= sizeof(words))
-		return -EINVAL;
-	memcpy(words, text, strlen(text) + 1);
-
-	for (word = strtok_r(words, " \t", &rest); r == 0 && word;
-	     word = strtok_r(NULL, " \t", &rest))
-		r = param_parse(word, &fresh);
-	if (r < 0)
-		return r;
-	r = zr_codec_check(&fresh);
-	if (r < 0)
-		return r;
-	*params = fresh;
-	return 0;
-}
-
-static int algorithm_params_parse(struct zr_disk_spec *spec, const char *text)
-{
-	return params_parse(text, &spec->attrs.codecs[0]);
-}
-
-static void algorithm_params_print(const struct zr_disk_spec *spec, char *text, size_t n_text)
-{
-	*text = 0;
-	if (spec->attrs.codecs[0].level != ZR_CODEC_LEVEL_DEFAULT)
-		snprintf(text, n_text, "level=%" PRId32, spec->attrs.codecs[0].level);
-}
-
-static int algorithm_params_apply(const struct zr_attr_target *target, const char *text)
-{
 	struct zr_attrs attrs;
 
 	zr_disk_attrs(target->disk, &attrs);
-	if (params_parse(text, &attrs.codecs[0]) < 0)
-		return -EINVAL;
-	return zr_disk_set_codec(target->disk, &attrs.codecs[0]);
+	return zr_attr_print_algorithms(text, n_text, &attrs.codecs[0]);
 }
 
 /* mem_limit */
@@ -304,7 +225,7 @@ static void format_print(const struct zr_disk_spec *spec, char *text, size_t n_t
 
 static int format_apply(const struct zr_attr_target *target, const char *text)
 {
-	return change_apply(target, true, format_parse, text);
+	return zr_attr_change(target, true, format_parse, text);
 }
 
 static int format_show(const struct zr_attr_target *target, char *text, size_t n_text)
@@ -328,7 +249,7 @@ static void label_print(const struct zr_disk_spec *spec, char *text, size_t n_te
 
 static int label_apply(const struct zr_attr_target *target, const char *text)
 {
-	return change_apply(target, true, label_parse, text);
+	return zr_attr_change(target, true, label_parse, text);
 }
 
 static int label_show(const struct zr_attr_target *target, char *text, size_t n_text)
@@ -395,7 +316,7 @@ static void uuid_print(const struct zr_disk_spec *spec, char *text, size_t n_tex
 
 static int uuid_apply(const struct zr_attr_target *target, const char *text)
 {
-	return change_apply(target, true, uuid_parse, text);
+	return zr_attr_change(target, true, uuid_parse, text);
 }
 
 static int uuid_show(const struct zr_attr_target *target, char *text, size_t n_text)
@@ -424,7 +345,7 @@ static void mode_print(const struct zr_disk_spec *spec, char *text, size_t n_tex
 
 static int mode_apply(const struct zr_attr_target *target, const char *text)
 {
-	return change_apply(target, false, mode_parse, text);
+	return zr_attr_change(target, false, mode_parse, text);
 }
 
 static int mode_show(const struct zr_attr_target *target, char *text, size_t n_text)
@@ -439,7 +360,7 @@ static int swap_priority_parse(struct zr_disk_spec *spec, const char *text)
 	int32_t priority = 0;
 	int r;
 
-	r = level_parse(text, &priority);
+	r = zr_attr_parse_level(text, &priority);
 	if (r < 0)
 		return r;
 	if (priority < SWAP_PRIORITY_MIN || priority > SWAP_PRIORITY_MAX)
@@ -455,7 +376,7 @@ static void swap_priority_print(const struct zr_disk_spec *spec, char *text, siz
 
 static int swap_priority_apply(const struct zr_attr_target *target, const char *text)
 {
-	return change_apply(target, false, swap_priority_parse, text);
+	return zr_attr_change(target, false, swap_priority_parse, text);
 }
 
 static int swap_priority_show(const struct zr_attr_target *target, char *text, size_t n_text)
@@ -502,12 +423,13 @@ const struct zr_attr zr_attrs_set[] = {
 	  .mode = 0200,
 	  .when = ZR_WHEN_EMPTY,
 	  .type = "words",
-	  .allowed = "level=N: 1 to 65537 for lz4, 1 to 9 for lz4hc, -131072 to 22 for zstd",
-	  .help = "parameters of the codec",
+	  .allowed = "level=N: 1 to 65537 for lz4, 1 to 9 for lz4hc, -131072 to 22 for zstd; with "
+		     "priority=0 to 3 or algo= the codec that has it",
+	  .help = "parameters of a codec; those of recomp_algorithm may stand there",
 	  .since = "0.1.0",
-	  .parse = algorithm_params_parse,
-	  .print = algorithm_params_print,
-	  .apply = algorithm_params_apply },
+	  .parse = zr_attr_algorithm_params_parse,
+	  .print = zr_attr_algorithm_params_print,
+	  .apply = zr_attr_algorithm_params_apply },
 	{ .name = "mem_limit",
 	  .flags = ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
 	  .mode = 0644,
@@ -581,5 +503,18 @@ const struct zr_attr zr_attrs_set[] = {
 	  .print = swap_priority_print,
 	  .apply = swap_priority_apply,
 	  .show = swap_priority_show },
+	{ .name = "recomp_algorithm",
+	  .flags = ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
+	  .mode = 0644,
+	  .when = ZR_WHEN_EMPTY,
+	  .type = "words",
+	  .allowed = "algo=NAME priority=1 to 3 (1 if not said) level=N; several between commas",
+	  .help = "codecs that recompress tries, from priority 1 on",
+	  .since = "0.1.0",
+	  .parse = zr_attr_recomp_parse,
+	  .print = zr_attr_recomp_print,
+	  .check = zr_attr_recomp_check,
+	  .apply = zr_attr_recomp_apply,
+	  .show = zr_attr_recomp_show },
 	{ .name = NULL },
 };

@@ -210,7 +210,7 @@ static int take_page(struct zr_batch *batch, uint64_t page_no, uint64_t sequence
 	/* It may have been written since it was looked at. */
 	if (batch->n_bytes + frame_bytes(batch, slot) > batch->n_blocks * ZR_BLOCK_BYTES ||
 	    seal(batch, page_no, slot, sequence) != 0) {
-		zr_page_change_drop(pages, page_no, slot);
+		zr_page_change_drop(pages, page_no, slot, 0);
 		budget_give_back(batch->disk, 1);
 		return 0;
 	}
@@ -295,7 +295,7 @@ static uint32_t publish(struct zr_batch *batch)
 			continue;
 		}
 		zr_backing_remove(batch->backing, taken->fresh);
-		zr_page_change_drop(pages, taken->page_no, taken->slot);
+		zr_page_change_drop(pages, taken->page_no, taken->slot, 0);
 	}
 	atomic_fetch_add(&pages->counters->bd_writes, n_written);
 	return n_written;
@@ -307,7 +307,7 @@ static void give_up(struct zr_batch *batch)
 	uint32_t i;
 
 	for (i = 0; i < batch->n_taken; ++i)
-		zr_page_change_drop(pages, batch->taken[i].page_no, batch->taken[i].slot);
+		zr_page_change_drop(pages, batch->taken[i].page_no, batch->taken[i].slot, 0);
 	budget_give_back(batch->disk, batch->n_taken);
 	atomic_fetch_add(&pages->counters->failed_backing_writes, batch->n_taken);
 }

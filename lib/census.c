@@ -6,60 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Leaves looked for in one go, of which most may be absent: the shape is held meanwhile. */
-#define WINDOW_LEAVES UINT64_C(65536)
-#define LEAVES_MAX    (ZR_DISK_PAGES_MAX >> ZR_LEAF_SHIFT)
+#include "look.h"
 
-/* leaf by leaf */
-
-/* Where a disk is being looked at. */
-struct look {
-	struct zr_disk *disk;
-	uint64_t leaf_no; /* the next to look for */
-	bool there;       /* what follows is of a leaf; else there was none in the window */
-	uint64_t first;   /* its first page */
-	zr_slot slots[ZR_LEAF_SLOTS];
-};
-
-/* Return: 1, 0 at the end, -EINVAL, -ESTALE. */
-static int look_find_locked(struct look *look)
-{
-	struct zr_disk *disk = look->disk;
-	uint64_t n_leaves, end;
-
-	zr_assert_held(ZR_RANK_DISK);
-
-	if (disk->removed)
-		return -ESTALE;
-	if (zr_disk_size(disk) == 0)
-		return -EINVAL;
-
-	n_leaves = zr_align_up(zr_disk_size(disk), ZR_LEAF_SLOTS * ZR_PAGE_SIZE) >>
-		   (ZR_LEAF_SHIFT + ZR_PAGE_SHIFT);
-	if (look->leaf_no >= n_leaves)
-		return 0;
-
-	end = zr_min(n_leaves, look->leaf_no + WINDOW_LEAVES);
-	look->there = zr_slots_next_leaf(&disk->pages.slots, look->leaf_no, end, &look->leaf_no);
-	if (!look->there)
-		look->leaf_no = end;
-	return 1;
-}
-
-/* A copy of the next leaf. Return: 1, 0 at the end, -EINVAL, -ESTALE. */
-static int look_on(struct look *look)
-{
-	int r;
-
-	ZR_GUARD_SHARED(&look->disk->shape);
-
-	r = look_find_locked(look);
-	if (r <= 0 || !look->there)
-		return r;
-	look->there = zr_pages_copy_leaf(&look->disk->pages, look->leaf_no, look->slots);
-	look->first = look->leaf_no++ << ZR_LEAF_SHIFT;
-	return 1;
-}
+#define LEAVES_MAX (ZR_DISK_PAGES_MAX >> ZR_LEAF_SHIFT)
 
 /* counting, from the bits of the slots alone */
 
@@ -134,12 +83,12 @@ static void count_slot(struct zr_census *census, zr_slot slot)
 int zr_census_take(struct zr_disk *disk, const struct zr_stop *stop, struct zr_census *census)
 {
 	struct zr_census taken = { 0 };
-	struct look look = { .disk = disk };
+	struct zr_look look = { .disk = disk };
 	int64_t asked_ns = 0;
 	unsigned int i;
 	int r;
 
-	while ((r = look_on(&look)) > 0) {
+	while ((r = zr_look_on(&look)) > 0) {
 		if (zr_stop_is_wanted_at(stop, zr_monotonic_ns(), &asked_ns))
 			return -EINTR;
 		if (!look.there)
@@ -159,13 +108,13 @@ int zr_census_take(struct zr_disk *disk, const struct zr_stop *stop, struct zr_c
 /* idle marks */
 
 /* Return: 1, 0 at the end, -EINVAL, -ESTALE. */
-static int mark_on(struct look *look)
+static int mark_on(struct zr_look *look)
 {
 	int r;
 
 	ZR_GUARD_SHARED(&look->disk->shape);
 
-	r = look_find_locked(look);
+	r = zr_look_find_locked(look);
 	if (r > 0 && look->there)
 		zr_pages_mark_leaf_idle(&look->disk->pages, look->leaf_no++);
 	return r;
@@ -173,7 +122,7 @@ static int mark_on(struct look *look)
 
 int zr_census_mark_idle(struct zr_disk *disk, const struct zr_stop *stop)
 {
-	struct look look = { .disk = disk };
+	struct zr_look look = { .disk = disk };
 	int64_t asked_ns = 0;
 	int r;
 
@@ -208,7 +157,7 @@ static void say_slot(char *text, uint64_t page_no, zr_slot slot)
 
 int zr_census_block_state(struct zr_disk *disk, uint64_t *page_nop, char *text, size_t n_text)
 {
-	struct look look = { .disk = disk, .leaf_no = *page_nop >> ZR_LEAF_SHIFT };
+	struct zr_look look = { .disk = disk, .leaf_no = *page_nop >> ZR_LEAF_SHIFT };
 	uint64_t page_no = *page_nop;
 	size_t at = 0;
 	int r;
@@ -216,7 +165,7 @@ int zr_census_block_state(struct zr_disk *disk, uint64_t *page_nop, char *text, 
 	if (n_text < ZR_BLOCK_STATE_LINE)
 		return -EINVAL;
 
-	while ((r = look_on(&look)) > 0) {
+	while ((r = zr_look_on(&look)) > 0) {
 		if (!look.there)
 			continue;
 		for (page_no = zr_max(page_no, look.first); page_no < look.first + ZR_LEAF_SLOTS;

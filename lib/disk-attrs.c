@@ -60,12 +60,20 @@ void zr_disk_limits_apply(struct zr_disk *disk)
 		zr_room_want(&disk->engine->room);
 }
 
+void zr_disk_take_codecs(struct zr_disk *disk)
+{
+	const struct zr_attrs *attrs = zr_disk_attrs_valid(disk);
+
+	memcpy(disk->pages.codecs, attrs->codecs, sizeof(attrs->codecs));
+	disk->pages.recomp_priorities = attrs->recomp_priorities;
+}
+
 /* The same with other codecs, on an empty disk: readers look at them without the shape, but only
  * for a slot that is no hole. */
 static void codecs_publish_locked(struct zr_disk *disk, const struct zr_attrs *attrs)
 {
 	attrs_publish_locked(disk, attrs);
-	memcpy(disk->pages.codecs, attrs->codecs, sizeof(attrs->codecs));
+	zr_disk_take_codecs(disk);
 }
 
 /* attributes */
@@ -113,80 +121,42 @@ int zr_disk_set_mem_limit(struct zr_disk *disk, uint64_t limit_bytes)
 	return zr_disk_change_attrs(disk, false, change_mem_limit, &limit_bytes);
 }
 
+struct codec_change {
+	unsigned int number;
+	struct zr_codec_params params;
+};
+
 static int change_codec(struct zr_attrs *attrs, void *context)
 {
-	attrs->codecs[0] = *(const struct zr_codec_params *)context;
+	const struct codec_change *change = context;
+
+	attrs->codecs[change->number] = change->params;
+	if (change->number > 0)
+		attrs->recomp_priorities |= 1u << change->number;
 	return 0;
+}
+
+static int set_codec(struct zr_disk *disk, unsigned int number,
+		     const struct zr_codec_params *params)
+{
+	struct codec_change change = { number, *params };
+	int r;
+
+	r = zr_codec_check(params);
+	return r < 0 ? r : zr_disk_change_attrs(disk, true, change_codec, &change);
 }
 
 int zr_disk_set_codec(struct zr_disk *disk, const struct zr_codec_params *params)
 {
-	struct zr_codec_params wanted = *params;
-	int r;
-
-	r = zr_codec_check(params);
-	if (r < 0)
-		return r;
-	return zr_disk_change_attrs(disk, true, change_codec, &wanted);
+	return set_codec(disk, 0, params);
 }
 
-static bool is_same_codec(const struct zr_codec_params *a, const struct zr_codec_params *b)
+int zr_disk_set_recomp(struct zr_disk *disk, unsigned int priority,
+		       const struct zr_codec_params *params)
 {
-	return a->algorithm == b->algorithm && a->level == b->level;
-}
-
-int zr_disk_codec_find(const struct zr_disk *disk, const struct zr_codec_params *params)
-{
-	unsigned int i;
-
-	zr_assert_held(ZR_RANK_DISK);
-
-	for (i = 0; i < ZR_CODEC_NUMBERS; ++i) {
-		if (is_same_codec(&disk->pages.codecs[i], params))
-			return (int)i;
-	}
-	return -EINVAL;
-}
-
-/* A number that no slot uses. 0 is the disk's own codec. Return: -ENOSPC if there is none. */
-static int codec_number_unused_locked(const struct zr_disk *disk)
-{
-	unsigned int i;
-
-	zr_assert_held(ZR_RANK_DISK);
-
-	for (i = 1; i < ZR_CODEC_NUMBERS; ++i) {
-		if (atomic_load(&disk->pages.xgauges[ZR_GAUGE_CODEC + i]) == 0)
-			return (int)i;
-	}
-	return -ENOSPC;
-}
-
-int zr_disk_codec_number(struct zr_disk *disk, const struct zr_codec_params *params)
-{
-	struct zr_attrs attrs;
-	int r;
-
-	r = zr_codec_check(params);
-	if (r < 0)
-		return r;
-
-	/* Exclusive: nobody is compressing with a number that no slot uses yet. */
-	ZR_GUARD_EXCLUSIVE(&disk->shape);
-
-	if (disk->removed)
-		return -ESTALE;
-	r = zr_disk_codec_find(disk, params);
-	if (r >= 0)
-		return r;
-	r = codec_number_unused_locked(disk);
-	if (r < 0)
-		return r;
-	attrs = *zr_disk_attrs_valid(disk);
-	attrs.codecs[r] = *params;
-	attrs_publish_locked(disk, &attrs);
-	disk->pages.codecs[r] = *params;
-	return r;
+	if (priority == 0 || priority > ZR_RECOMP_MAX)
+		return -EINVAL;
+	return set_codec(disk, priority, params);
 }
 
 int zr_disk_set_backing(struct zr_disk *disk, uint64_t id, struct zr_backing *backing)

@@ -18,8 +18,8 @@
 
 const struct zr_attrs *zr_disk_attrs_valid(const struct zr_disk *disk);
 
-/* The number that stands for a codec. Return: -EINVAL if none does. */
-int zr_disk_codec_find(const struct zr_disk *disk, const struct zr_codec_params *params);
+/* Its pages get what the attributes say of codecs, while there is none. */
+void zr_disk_take_codecs(struct zr_disk *disk);
 
 /* Limits are what the attributes and the backing file make them. With the shape exclusive, or before
  * anybody knows the disk. */

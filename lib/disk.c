@@ -77,7 +77,7 @@ int zr_disk_new(struct zr_disk **diskp, struct zr_engine *engine, struct zr_entr
 	zr_rwlock_init(&disk->shape, ZR_RANK_DISK);
 	zr_pages_init(&disk->pages, engine, entry, id);
 	zr_disk_limits_apply(disk);
-	memcpy(disk->pages.codecs, zr_disk_attrs_valid(disk)->codecs, sizeof(disk->pages.codecs));
+	zr_disk_take_codecs(disk);
 	memcpy(disk->name, zr_disk_attrs_valid(disk)->name, sizeof(disk->name));
 	atomic_init(&disk->xpins, 1);
 
@@ -643,30 +643,27 @@ int zr_disk_seek_hole(struct zr_disk *disk, uint64_t offset, uint64_t *foundp)
 /* recompression */
 
 static int recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
-		      const struct zr_codec_params *params)
+		      unsigned int priority, uint32_t threshold)
 {
-	int codec_no;
-
 	ZR_GUARD(&disk->pages.change);
 	ZR_GUARD_SHARED(&disk->shape);
 
 	if (disk->removed)
 		return -ESTALE;
-	codec_no = zr_disk_codec_find(disk, params);
-	if (codec_no < 0)
-		return codec_no;
-	return zr_page_recompress(&disk->pages, ctx, page_no, (unsigned int)codec_no);
+	if (priority > ZR_RECOMP_MAX || !(disk->pages.recomp_priorities >> priority & 1))
+		return -EINVAL;
+	return zr_page_recompress(&disk->pages, ctx, page_no, priority, threshold);
 }
 
 int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
-		       const struct zr_codec_params *params)
+		       unsigned int priority, uint32_t threshold)
 {
 	struct patience patience = { 0 };
 	int r;
 
 	do {
 		attempt(disk, &patience);
-		r = recompress(disk, ctx, page_no, params);
+		r = recompress(disk, ctx, page_no, priority, threshold);
 	} while (be_patient(disk, ctx, &patience, &r));
 	return r;
 }

@@ -127,15 +127,15 @@ void zr_disk_reset_counters(struct zr_disk *disk);
 /* Return: also -EBUSY once the disk has a size, -EINVAL for what no codec has. */
 int zr_disk_set_codec(struct zr_disk *disk, const struct zr_codec_params *params);
 
-/* Make @params one of the codecs that objects of the disk may be compressed with. What a number
- * means stays as long as a slot uses it; until then another call may take it. Return: the number;
- * -ENOSPC if all are in use. */
-int zr_disk_codec_number(struct zr_disk *disk, const struct zr_codec_params *params);
-
-/* Compress one page anew with one of these codecs, if that makes its cell smaller.
- * Return: 0, ZR_PAGE_E_AS_IT_WAS, or -EINVAL for what is none of them. */
-int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
+/* The recomp_algorithm of a priority from 1 to ZR_RECOMP_MAX: the codec of that number. Return: as
+ * zr_disk_set_codec(), and -EINVAL for another priority. */
+int zr_disk_set_recomp(struct zr_disk *disk, unsigned int priority,
 		       const struct zr_codec_params *params);
+
+/* Compress one page anew with the recomp_algorithm of that priority: zr_page_recompress().
+ * Return: 0, ZR_PAGE_E_AS_IT_WAS, -EIO, or -EINVAL for a priority that has none. */
+int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
+		       unsigned int priority, uint32_t threshold);
 
 /* Who owns it, and what they may do. */
 int zr_disk_set_owner(struct zr_disk *disk, uint32_t mode, uint32_t uid, uint32_t gid);

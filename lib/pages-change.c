@@ -103,21 +103,28 @@ void zr_pages_mark_leaf_idle(struct zr_pages *pages, uint64_t leaf_no)
 
 /* changes that take longer. Marks come and go meanwhile, and say nothing of the object */
 
+/* Of a slot that is an object. To change it is to use it, as with the kernel's zram. */
+static zr_slot begin_locked(_Atomic zr_slot *at)
+{
+	const zr_slot slot = (zr_pages_slot(at) & ~ZR_SLOT_IDLE) | ZR_SLOT_PENDING;
+
+	zr_assert_held(ZR_RANK_STRIPE);
+
+	atomic_store_explicit(at, slot, memory_order_relaxed);
+	return slot;
+}
+
 int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slotp)
 {
 	_Atomic zr_slot *at;
-	zr_slot slot;
 
 	ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
 
 	at = zr_slots_find(&pages->slots, page_no);
-	slot = zr_pages_slot(at);
-	if (zr_slot_kind(slot) != ZR_SLOT_KIND_OBJECT)
+	if (zr_slot_kind(zr_pages_slot(at)) != ZR_SLOT_KIND_OBJECT)
 		return ZR_PAGE_E_AS_IT_WAS;
 
-	/* To change it is to use it, as with the kernel's zram. */
-	*slotp = (slot & ~ZR_SLOT_IDLE) | ZR_SLOT_PENDING;
-	atomic_store_explicit(at, *slotp, memory_order_relaxed);
+	*slotp = begin_locked(at);
 	return 0;
 }
 
@@ -146,7 +153,7 @@ int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, z
 	return 0;
 }
 
-void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot)
+void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark)
 {
 	_Atomic zr_slot *at;
 	zr_slot now;
@@ -156,7 +163,29 @@ void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot)
 	at = zr_slots_find(&pages->slots, page_no);
 	now = zr_pages_slot(at);
 	if (zr_slot_is_still(now, slot))
-		atomic_store_explicit(at, now & ~ZR_SLOT_PENDING, memory_order_relaxed);
+		atomic_store_explicit(at, (now & ~ZR_SLOT_PENDING) | mark, memory_order_relaxed);
+}
+
+/* recompression */
+
+/* What is too short, compressed with this codec or one above it, or beyond all of them, is left
+ * alone: its mark stays, too. */
+static int recompress_begin(struct zr_pages *pages, uint64_t page_no, unsigned int codec_no,
+			    uint32_t threshold, zr_slot *slotp)
+{
+	_Atomic zr_slot *at;
+	zr_slot slot;
+
+	ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
+
+	at = zr_slots_find(&pages->slots, page_no);
+	slot = zr_pages_slot(at);
+	if (zr_slot_kind(slot) != ZR_SLOT_KIND_OBJECT || (slot & ZR_SLOT_INCOMPRESSIBLE) ||
+	    zr_slot_codec(slot) >= codec_no || zr_slot_bytes(slot) < threshold)
+		return ZR_PAGE_E_AS_IT_WAS;
+
+	*slotp = begin_locked(at);
+	return 0;
 }
 
 /* The page as it was when its change began, into ctx->page. */
@@ -169,48 +198,60 @@ static int pending_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t pag
 	return zr_pages_decode(pages, ctx, slot, ctx->page);
 }
 
-/* A slot for ctx->page by another codec, if its cell is smaller than that of @slot. */
-static int encode_smaller(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot,
-			  unsigned int codec_no, zr_slot *freshp)
+/* Compress ctx->page into ctx->object, to a smaller cell than that of @slot. Return: 0 or
+ * ZR_PAGE_E_AS_IT_WAS. */
+static int compress_smaller(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot,
+			    unsigned int codec_no, size_t *n_bytesp)
 {
 	const uint32_t limit = zr_pool_cell_bytes(zr_slot_bytes(slot)) - ZR_CELL_UNIT;
-	zr_position position;
-	size_t n_bytes;
 	int r;
 
-	if (limit == 0)
-		return ZR_PAGE_E_AS_IT_WAS;
-
 	r = zr_codec_compress(ctx->workspace, &pages->codecs[codec_no], ctx->page, ctx->object,
-			      zr_min(limit, ZR_OBJECT_USEFUL_MAX), &n_bytes);
-	if (r == ZR_CODEC_E_NO_GAIN)
-		return ZR_PAGE_E_AS_IT_WAS;
+			      zr_min(limit, ZR_OBJECT_USEFUL_MAX), n_bytesp);
+	return r == ZR_CODEC_E_NO_GAIN ? ZR_PAGE_E_AS_IT_WAS : 0;
+}
 
-	r = zr_pages_object_new(pages, ctx->object, (uint32_t)n_bytes, &position);
-	if (r == 0)
-		*freshp = zr_slot_object(position, (uint32_t)n_bytes, codec_no);
+/* Put what is in ctx->object in the place of @slot. */
+static int recompress_end(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+			  zr_slot slot, unsigned int codec_no, uint32_t n_bytes)
+{
+	zr_position position;
+	zr_slot fresh;
+	int r;
+
+	r = zr_pages_object_new(pages, ctx->object, n_bytes, &position);
+	if (r < 0)
+		return r;
+
+	fresh = zr_slot_object(position, n_bytes, codec_no);
+	r = zr_page_change_end(pages, page_no, slot, fresh);
+	if (r != 0)
+		zr_pages_retire_slot(pages, fresh);
 	return r;
 }
 
 int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
-		       unsigned int codec_no)
+		       unsigned int codec_no, uint32_t threshold)
 {
-	zr_slot slot, fresh = ZR_SLOT_HOLE;
+	const bool is_last = pages->recomp_priorities >> codec_no == 1;
+	zr_slot slot = ZR_SLOT_HOLE, mark = 0;
+	size_t n_bytes = 0;
 	int r;
 
-	r = zr_page_change_begin(pages, page_no, &slot);
+	r = recompress_begin(pages, page_no, codec_no, threshold, &slot);
 	if (r != 0)
 		return r;
 
 	r = pending_read(pages, ctx, page_no, slot);
+	if (r == 0) {
+		r = compress_smaller(pages, ctx, slot, codec_no, &n_bytes);
+		mark = r != 0 && is_last ? ZR_SLOT_INCOMPRESSIBLE : 0;
+	}
+	if (r == 0 && threshold > 0 && n_bytes >= threshold)
+		r = ZR_PAGE_E_AS_IT_WAS;
 	if (r == 0)
-		r = encode_smaller(pages, ctx, slot, codec_no, &fresh);
-	if (r == 0)
-		r = zr_page_change_end(pages, page_no, slot, fresh);
-	if (r == 0)
-		return 0;
-
-	zr_pages_retire_slot(pages, fresh);
-	zr_page_change_drop(pages, page_no, slot);
+		r = recompress_end(pages, ctx, page_no, slot, codec_no, (uint32_t)n_bytes);
+	if (r != 0)
+		zr_page_change_drop(pages, page_no, slot, mark);
 	return r;
 }

@@ -169,10 +169,8 @@ void zr_pages_tally_apply(struct zr_pages *pages, const struct zr_tally *tally)
 
 	for (i = 0; i < ZR_N_GAUGES; ++i) {
 		if (tally->gauge[i] != 0)
-			/* Release: when no slot uses a codec number any more, nobody reads what
-			 * it stands for either; see zr_disk_codec_number(). */
 			atomic_fetch_add_explicit(&pages->xgauges[i], tally->gauge[i],
-						  memory_order_release);
+						  memory_order_relaxed);
 	}
 }
 

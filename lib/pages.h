@@ -143,8 +143,9 @@ struct zr_pages {
 	uint64_t mark_hand;     /* the leaf that is to be marked next */
 	int64_t spill_again_ns; /* it failed: not before, */
 	uint64_t spill_n_free;  /* unless more of the file is free than then */
-	/* Of each that no slot uses, with the shape held exclusive. */
+	/* What its attributes say. Changed with the shape held exclusive, while there is no page. */
 	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
+	uint32_t recomp_priorities;
 };
 
 /* @id is that of the disk, whose entry may not have it yet. */
@@ -190,13 +191,16 @@ enum {
 int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slotp);
 int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot fresh);
 
-/* Or nothing came of it. */
-void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot);
+/* Or nothing came of it, but for the bits of @mark. */
+void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark);
 
-/* Compress the page with another of the disk's codecs, if that makes its cell smaller.
+/* Compress the page with a codec of the disk above its own in number, if that makes its cell
+ * smaller. If that of the highest priority does not, the page is marked, and never tried again
+ * until it is written. @threshold: shorter objects stay as they are, and what is not shorter than
+ * it is not kept; 0: none. To try it is to use the page.
  * Return: 0, ZR_PAGE_E_AS_IT_WAS, -EIO, -ENOMEM or -EAGAIN. */
 int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
-		       unsigned int codec_no);
+		       unsigned int codec_no, uint32_t threshold);
 
 /* Is there something other than a hole? */
 bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no);

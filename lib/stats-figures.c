@@ -37,6 +37,9 @@ OF_DISK(compr_data_size, disk->figures.compr_bytes)
 OF_DISK(mem_used_total, disk->figures.total_bytes)
 OF_DISK(mem_used_max, disk->figures.max_bytes)
 OF_DISK(huge_pages_since, disk->counts.huge_pages_since)
+OF_DISK(recompressed_pages, disk->figures.tally.gauge[ZR_GAUGE_CODEC + 1] +
+				    disk->figures.tally.gauge[ZR_GAUGE_CODEC + 2] +
+				    disk->figures.tally.gauge[ZR_GAUGE_CODEC + 3])
 OF_DISK(undecodable_pages, disk->counts.undecodable_pages)
 OF_DISK(tables, disk->figures.table_bytes)
 OF_DISK(in_use, context->n_open ? context->n_open(context->context, disk->entry_no) : 0)
@@ -114,6 +117,8 @@ const struct zr_figure zr_figures_disk[] = {
 	    "Pages that were stored raw, ever"),
 	ROW(undecodable_pages, "UndecodablePages", "undecodable_pages_total", PAGES, COUNTER, 0,
 	    "Reads that found a page that does not decompress"),
+	ROW(recompressed_pages, "RecompressedPages", "recompressed_pages", PAGES, GAUGE, 0,
+	    "Pages compressed with a recomp_algorithm"),
 	ROW(tables, "Tables", "tables_bytes", BYTES, GAUGE, 0, "Memory of the slots"),
 	{ .key = "Ratio", .say = say_ratio },
 	{ .key = "Algorithm", .say = say_algorithm },

@@ -44,13 +44,27 @@ static inline void rig_validate(struct zr_store *store)
 		      usage.shelf_bytes + usage.span_table_bytes + usage.span_bytes);
 }
 
-/* A pinned disk with the defaults. */
+/* The defaults, and codecs to recompress with: the strongest comes last. */
+static inline void rig_spec_init(struct zr_disk_spec *spec)
+{
+	static const uint32_t algorithms[] = { ZR_ALGORITHM_LZO, ZR_ALGORITHM_LZ4HC,
+					       ZR_ALGORITHM_ZSTD };
+	unsigned int i;
+
+	zr_disk_spec_init(spec, 0);
+	for (i = 0; i < ZR_RECOMP_MAX; ++i) {
+		spec->attrs.codecs[i + 1].algorithm = algorithms[i];
+		spec->attrs.recomp_priorities |= 1u << (i + 1);
+	}
+}
+
+/* A pinned disk of these. */
 static inline struct zr_disk *rig_add(struct rig *rig, const char *name, uint64_t size_bytes)
 {
 	struct zr_disk_spec spec;
 	struct zr_disk *disk;
 
-	zr_disk_spec_init(&spec, 0);
+	rig_spec_init(&spec);
 	snprintf(spec.attrs.name, sizeof(spec.attrs.name), "%s", name);
 	CHECK(zr_store_add(rig->store, rig->ctx, &spec, &disk) == 0);
 	CHECK(zr_disk_truncate(disk, rig->ctx, size_bytes) == 0);

@@ -158,7 +158,7 @@ static void punch_units(unsigned int area, struct zr_disk *disk)
 
 static void swap_spec(struct zr_disk_spec *spec)
 {
-	zr_disk_spec_init(spec, 0);
+	rig_spec_init(spec);
 	snprintf(spec->attrs.name, sizeof(spec->attrs.name), "%s", notes->intent.name);
 	spec->attrs.format = ZR_FORMAT_SWAP;
 	spec->disksize_bytes = notes->intent.size_bytes;
@@ -169,7 +169,7 @@ static struct zr_attrs defaults(void)
 {
 	struct zr_disk_spec spec;
 
-	zr_disk_spec_init(&spec, 0);
+	rig_spec_init(&spec);
 	spec.attrs.mem_limit_bytes = MIB(123);
 	spec.attrs.codecs[0].algorithm = ZR_ALGORITHM_ZSTD;
 	return spec.attrs;
@@ -426,15 +426,13 @@ static void resolve_area(unsigned int area)
 /* The page stays what it is, so nothing is noted. */
 static void recompress(struct zr_disk *disk)
 {
-	const struct zr_codec_params params = { (uint32_t)rng_below(&rng, ZR_N_ALGORITHMS),
-						ZR_CODEC_LEVEL_DEFAULT };
+	const unsigned int priority = 1 + (unsigned int)rng_below(&rng, ZR_RECOMP_MAX);
 	const uint64_t page_no = rng_below(&rng, 100);
 	unsigned int i;
 	int r;
 
-	CHECK(zr_disk_codec_number(disk, &params) >= 0);
 	for (i = 0; i < WRITE_UNITS; ++i) {
-		r = zr_disk_recompress(disk, rig.ctx, page_no + i, &params);
+		r = zr_disk_recompress(disk, rig.ctx, page_no + i, priority, 0);
 		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS);
 	}
 }

@@ -212,18 +212,15 @@ static void mark(struct writer *writer)
 /* The page stays what it is, so nothing is noted. */
 static void recompress(struct writer *writer)
 {
-	const struct zr_codec_params params = { (uint32_t)rng_below(&writer->rng, ZR_N_ALGORITHMS),
-						ZR_CODEC_LEVEL_DEFAULT };
+	const unsigned int priority = 1 + (unsigned int)rng_below(&writer->rng, ZR_RECOMP_MAX);
 	struct zr_disk *disk = rng_below(&writer->rng, 2) ? writer->shared : writer->own;
 	uint64_t page_no = rng_below(&writer->rng, N_WRITERS * REGION_PAGES);
 	unsigned int i;
 	int r;
 
-	CHECK(zr_disk_codec_number(disk, &params) >= 0);
 	for (i = 0; i < WRITE_PAGES; ++i) {
-		r = zr_disk_recompress(disk, writer->rig.ctx, page_no + i, &params);
-		/* a number that no slot uses yet may be another's meanwhile */
-		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS || r == -EINVAL);
+		r = zr_disk_recompress(disk, writer->rig.ctx, page_no + i, priority, 0);
+		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS);
 	}
 }
 
@@ -264,7 +261,7 @@ static void change_temporary(struct rig *rig, struct rng *rng)
 	size_t n_written;
 	int r;
 
-	zr_disk_spec_init(&spec, 0);
+	rig_spec_init(&spec);
 	snprintf(spec.attrs.name, sizeof(spec.attrs.name), "temporary%u",
 		 (unsigned int)rng_below(rng, N_TEMPORARY));
 	spec.attrs.format = rng_below(rng, 2) ? ZR_FORMAT_SWAP : ZR_FORMAT_NONE;

@@ -16,6 +16,7 @@
 #include <pthread.h>
 
 #include "census.h"
+#include "recompress.h"
 #include "stats.h"
 
 #define N_WORKERS    3u
@@ -228,7 +229,7 @@ static void reset_cut(struct worker *worker)
 	struct zr_disk_spec spec;
 	int r;
 
-	zr_disk_spec_init(&spec, 0);
+	rig_spec_init(&spec);
 	CHECK(zr_disk_reset(cut_disk, &spec.attrs) == 0);
 	r = zr_disk_set_codec(cut_disk, &params);
 	CHECK(r == 0 || r == -EBUSY); /* somebody wrote meanwhile */
@@ -238,24 +239,43 @@ static void reset_cut(struct worker *worker)
 
 static void recompress(struct worker *worker)
 {
-	const struct zr_codec_params params = { (uint32_t)rng_below(&worker->rng, ZR_N_ALGORITHMS),
-						ZR_CODEC_LEVEL_DEFAULT };
+	const unsigned int priority = 1 + (unsigned int)rng_below(&worker->rng, ZR_RECOMP_MAX);
+	const uint32_t threshold = (uint32_t)rng_below(&worker->rng, 2) * 500;
 	struct zr_disk *disks[] = { pages_disk, sectors_disk, cut_disk };
 	struct zr_disk *disk = disks[rng_below(&worker->rng, 3)];
 	uint64_t page_no = rng_below(&worker->rng, N_PAGES);
 	unsigned int i;
 	int r;
 
-	r = zr_disk_codec_number(disk, &params);
-	CHECK(r >= 0 && r < (int)ZR_CODEC_NUMBERS);
 	for (i = 0; i < 8; ++i, ++page_no) {
-		PATIENTLY(r, zr_disk_recompress(disk, worker->rig.ctx, page_no, &params));
-		/* A number that no slot uses yet may be another's meanwhile, or go with a reset.
-		 * -EIO would be a page that does not decode. */
-		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS || r == -EINVAL);
+		PATIENTLY(r,
+			  zr_disk_recompress(disk, worker->rig.ctx, page_no, priority, threshold));
+		/* -EIO would be a page that does not decode. */
+		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS);
 		if (r == 0)
 			atomic_fetch_add(&n_recompressed, 1);
 	}
+}
+
+/* All of a disk, of which others change the pages, or the size. */
+static void recompress_all(struct worker *worker)
+{
+	const struct zr_recompress_request request = {
+		.types = (unsigned int)rng_below(&worker->rng, 4), /* idle, huge */
+		.threshold = (uint32_t)rng_below(&worker->rng, 2) * 500,
+		.max_pages = rng_below(&worker->rng, 2) ? rng_below(&worker->rng, 100)
+							: ZR_RECOMPRESS_ALL,
+		.first_priority = 1 + (unsigned int)rng_below(&worker->rng, 2),
+		.last_priority = ZR_RECOMP_MAX,
+	};
+	struct zr_disk *disks[] = { pages_disk, sectors_disk, cut_disk };
+	struct zr_disk *disk = disks[rng_below(&worker->rng, 3)];
+	struct zr_recompress_result result;
+	int r;
+
+	r = zr_recompress_run(disk, worker->rig.ctx, NULL, &request, &result);
+	CHECK(r == 0 || r == -ENOMEM || (r == -EINVAL && disk == cut_disk)); /* it had no size */
+	atomic_fetch_add(&n_recompressed, result.n_smaller);
 }
 
 static void change_cut(struct worker *worker)
@@ -308,6 +328,8 @@ static void *work(void *context)
 			change_sector(worker);
 		else if (roll < 86)
 			recompress(worker);
+		else if (roll < 87)
+			recompress_all(worker);
 		else
 			change_cut(worker);
 	}

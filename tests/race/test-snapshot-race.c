@@ -37,8 +37,6 @@ static struct worker workers[N_WORKERS + 2];
 static _Atomic bool stop;
 static _Atomic uint64_t n_changes, n_refused, n_recompressed, n_resets;
 
-static const struct zr_codec_params zstd = { ZR_ALGORITHM_ZSTD, ZR_CODEC_LEVEL_DEFAULT };
-
 /* changes */
 
 /* Memory comes in the end, however long the thread that brings it waits for a core. */
@@ -88,10 +86,8 @@ static void recompress_some(struct worker *worker, struct zr_disk *disk, uint64_
 {
 	int r;
 
-	r = zr_disk_codec_number(disk, &zstd);
-	CHECK(r > 0);
-	PATIENTLY(r, zr_disk_recompress(disk, worker->rig.ctx, page_no, &zstd));
-	CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS || r == -EINVAL);
+	PATIENTLY(r, zr_disk_recompress(disk, worker->rig.ctx, page_no, ZR_RECOMP_MAX, 0));
+	CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS);
 	if (r == 0)
 		atomic_fetch_add(&n_recompressed, 1);
 }
@@ -102,7 +98,7 @@ static void reset(struct worker *worker, struct zr_disk *disk)
 	struct zr_disk_spec spec;
 	int r;
 
-	zr_disk_spec_init(&spec, 0);
+	rig_spec_init(&spec);
 	if (rng_below(&worker->rng, 2))
 		r = zr_disk_reset(disk, &spec.attrs);
 	else

@@ -137,7 +137,7 @@ static inline struct zr_disk *rig_add_backed(struct rig *rig, const char *name, 
 	struct zr_disk_spec spec;
 	struct zr_disk *disk;
 
-	zr_disk_spec_init(&spec, 0);
+	rig_spec_init(&spec);
 	snprintf(spec.attrs.name, sizeof(spec.attrs.name), "%s", name);
 	spec.attrs.backing_id = id;
 	CHECK(zr_ctx_let_wait(rig->ctx) == 0);

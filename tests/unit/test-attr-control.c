@@ -25,6 +25,7 @@ static void set_up(void)
 	defaults = spec.attrs;
 	rig_init(&rig);
 	disk = rig_add(&rig, "disk0", 0);
+	CHECK(zr_disk_reset(disk, &defaults) == 0);
 	target = (struct zr_attr_target){ .store = rig.store,
 					  .disk = disk,
 					  .ctx = rig.ctx,
@@ -245,24 +246,138 @@ static void test_what_is_set_once(void)
 	tear_down();
 }
 
-/* The kernel's answers of a device without a backing device or a second algorithm. */
+/* The kernel's answers of a device without a backing device. */
 static void test_what_is_refused_yet(void)
 {
 	set_up();
-	CHECK(shows("backing_dev", "none\n") && shows("recomp_algorithm", ""));
+	CHECK(shows("backing_dev", "none\n"));
 	CHECK(shows("writeback_limit", "0\n") && shows("writeback_limit_enable", "0\n"));
 	CHECK(apply("backing_dev", "/dev/zero") == -ENOTBLK);
-	CHECK(apply("recomp_algorithm", "algo=zstd priority=1") == -EINVAL);
 	CHECK(apply("writeback", "idle") == -EINVAL);
-	CHECK(apply("recompress", "type=idle") == -EINVAL);
 	CHECK(apply("disksize", "1M") == 0);
 	CHECK(apply("backing_dev", "/dev/zero") == -EBUSY);
-	CHECK(apply("recomp_algorithm", "algo=zstd priority=1") == -EBUSY);
 	CHECK(apply("writeback", "idle") == -ENODEV);
-	CHECK(apply("recompress", "type=idle") == -EINVAL);
 	CHECK(apply("writeback_limit", "1") == -EINVAL && apply("writeback_limit", "0") == 0);
 	CHECK(apply("writeback_limit_enable", "1") == -EINVAL);
 	CHECK(apply("writeback_limit_enable", "0") == 0);
+	tear_down();
+}
+
+static int check(const char *name, const char *value)
+{
+	return zr_attr_find(name)->check(value);
+}
+
+/* One at a time, as the kernel has it, or several; what is there of other priorities stays. */
+static void test_recomp_algorithm(void)
+{
+	char name[200];
+
+	set_up();
+	CHECK(shows("recomp_algorithm", ""));
+	CHECK(apply("recomp_algorithm", "algo=zstd") == 0);
+	CHECK(shows("recomp_algorithm", "#1: lzo-rle lzo lz4 lz4hc [zstd] \n"));
+	CHECK(apply("recomp_algorithm", "priority=3 algo=lz4hc") == 0);
+	CHECK(apply("recomp_algorithm", "algo=deflate priority=2") == -EINVAL);
+	CHECK(apply("recomp_algorithm", "algo=lzo priority=0") == -EINVAL);
+	CHECK(apply("recomp_algorithm", "algo=lzo priority=4") == -EINVAL);
+	CHECK(shows("recomp_algorithm", "#1: lzo-rle lzo lz4 lz4hc [zstd] \n"
+					"#3: lzo-rle lzo lz4 [lz4hc] zstd \n"));
+	CHECK(apply("recomp_algorithm", "algo=lzo priority=1, algo=zstd level=9 priority=2") == 0);
+	CHECK(shows("recomp_algorithm", "#1: lzo-rle [lzo] lz4 lz4hc zstd \n"
+					"#2: lzo-rle lzo lz4 lz4hc [zstd] \n"
+					"#3: lzo-rle lzo lz4 [lz4hc] zstd \n"));
+	CHECK(disk->pages.codecs[2].level == 9);
+
+	/* Whose parameters, by number or by name; the earlier ones are forgotten. */
+	CHECK(apply("algorithm_params", "priority=2 level=12") == 0);
+	CHECK(disk->pages.codecs[2].level == 12 &&
+	      disk->pages.codecs[0].level == ZR_CODEC_LEVEL_DEFAULT);
+	CHECK(apply("algorithm_params", "algo=lz4hc level=4") == 0);
+	CHECK(disk->pages.codecs[3].level == 4);
+	CHECK(apply("algorithm_params", "algo=lz4hc priority=2 level=4") == -EINVAL);
+	CHECK(apply("algorithm_params", "algo=lz4hc priority=3") == 0);
+	CHECK(disk->pages.codecs[3].level == ZR_CODEC_LEVEL_DEFAULT);
+	CHECK(apply("algorithm_params", "priority=1 level=3") == -EINVAL); /* lzo has none */
+
+	/* What the configuration says of none; nobody writes it. */
+	CHECK(check("recomp_algorithm", "") == -EINVAL);
+	CHECK(apply("recomp_algorithm", "") == 0 && shows("recomp_algorithm", ""));
+
+	CHECK(apply("disksize", "1M") == 0);
+	CHECK(apply("recomp_algorithm", "algo=zstd") == -EBUSY);
+	CHECK(check("recomp_algorithm", "algo=zstd") == 0);
+	CHECK(check("recomp_algorithm", "algo=nonsense") == -EINVAL);
+	CHECK(check("recomp_algorithm", "algo=zstd priority=9") == -EINVAL);
+	memset(name, 'x', sizeof(name));
+	memcpy(name, "algo=", 5);
+	name[5 + 127] = 0;
+	CHECK(check("recomp_algorithm", name) == -EINVAL);
+	name[5 + 127] = 'x';
+	name[5 + 128] = 0;
+	CHECK(check("recomp_algorithm", name) == -E2BIG);
+	tear_down();
+}
+
+static void test_recompress(void)
+{
+	static const char *const good[] = {
+		"",
+		"type=idle",
+		"type=huge",
+		"type=huge_idle",
+		"threshold=0",
+		"threshold=3840",
+		"max_pages=0",
+		"max_pages=18446744073709551615",
+		"algo=zstd",
+		"priority=1",
+		"algo=zstd priority=1",
+		"priority=3",
+		"type=huge threshold=3000 max_pages=5 algo=lz4hc",
+		" type=idle\ttype=huge ",
+	};
+	static const char *const bad[] = {
+		"idle",
+		"type",
+		"type=",
+		"type=all",
+		"type=incompressible",
+		"threshold=3841",
+		"threshold=-1",
+		"threshold=4K",
+		"threshold=99999999999",
+		"max_pages=",
+		"max_pages=x",
+		"max_pages=18446744073709551616",
+		"algo=lz4",
+		"algo=nonsense",
+		"algo=",
+		"priority=0",
+		"priority=2",
+		"priority=4",
+		"algo=zstd priority=3",
+		"level=3",
+		"page_index=1",
+		"=1",
+		"type=idle nonsense=1",
+	};
+	uint8_t page[ZR_PAGE_SIZE] = { 1, 2, 3 };
+	unsigned int i;
+
+	set_up();
+	CHECK(apply("recomp_algorithm", "algo=zstd, algo=lz4hc priority=3") == 0);
+	CHECK(apply("recompress", "type=idle") == -EINVAL); /* no size */
+	CHECK(apply("disksize", "1M") == 0);
+	disk_put(&rig, disk, 0, page, sizeof(page));
+	for (i = 0; i < ZR_ARRAY_SIZE(good); ++i)
+		CHECK(apply("recompress", good[i]) == 0);
+	for (i = 0; i < ZR_ARRAY_SIZE(bad); ++i)
+		CHECK(apply("recompress", bad[i]) == -EINVAL);
+	CHECK(apply("reset", "1") == 0 && shows("recomp_algorithm", ""));
+	CHECK(apply("disksize", "1M") == 0);
+	CHECK(apply("recompress", "") == -EINVAL); /* nothing to do it with */
+	CHECK(apply("recompress", "type=idle") == -EINVAL);
 	tear_down();
 }
 
@@ -582,6 +697,8 @@ int main(void)
 	RUN(test_set_attributes_are_read_back);
 	RUN(test_what_is_set_once);
 	RUN(test_what_is_refused_yet);
+	RUN(test_recomp_algorithm);
+	RUN(test_recompress);
 	RUN(test_small_ones_of_the_kernel);
 	RUN(test_peak_is_forgotten);
 	RUN(test_one_figure_each);

@@ -367,7 +367,6 @@ static void *write_on(void *context)
 	return NULL;
 }
 
-static const struct zr_codec_params zstd = { ZR_ALGORITHM_ZSTD, 1 };
 static _Atomic uint64_t n_recompressed;
 
 /* Recompresses whatever there is. Two of them often have the same page. */
@@ -380,7 +379,8 @@ static void *recompress_on(void *context)
 
 	while (!atomic_load(&stop)) {
 		disk = disks[rng_below(&rng, N_DISKS)];
-		r = zr_disk_recompress(disk, writer->ctx, rng_below(&rng, N_PAGES), &zstd);
+		r = zr_disk_recompress(disk, writer->ctx, rng_below(&rng, N_PAGES), ZR_RECOMP_MAX,
+				       0);
 		CHECK(r == 0 || r == ZR_PAGE_E_AS_IT_WAS);
 		if (r == 0)
 			atomic_fetch_add(&n_recompressed, 1);
@@ -413,10 +413,8 @@ static void check_beside_writers(struct rng *rng, unsigned int n_recompressing)
 
 	atomic_store(&stop, false);
 	atomic_store(&n_recompressed, 0);
-	for (i = 0; i < N_DISKS; ++i) {
-		CHECK(zr_disk_codec_number(disks[i], &zstd) == 1);
+	for (i = 0; i < N_DISKS; ++i)
 		writer_start(&writers[i], write_on, i, rng);
-	}
 	for (; i < N_DISKS + n_recompressing; ++i)
 		writer_start(&writers[i], recompress_on, 0, rng);
 	for (i = 0; i < 50 || !is_shown(n_recompressing); ++i) {

@@ -235,17 +235,42 @@ static void test_algorithms(void)
 	CHECK(disks[1].spec.attrs.codecs[0].algorithm == ZR_ALGORITHM_ZSTD);
 	CHECK(disks[1].spec.attrs.codecs[0].level == ZR_CODEC_LEVEL_DEFAULT);
 	CHECK(disks[2].spec.attrs.codecs[0].algorithm == ZR_ALGORITHM_LZ4);
+	CHECK(disks[2].spec.attrs.codecs[1].algorithm == ZR_ALGORITHM_ZSTD);
+	CHECK(disks[2].spec.attrs.recomp_priorities == 1u << 1);
 	CHECK(disks[3].spec.attrs.codecs[0].algorithm == ZR_ALGORITHM_LZ4);
 	CHECK(disks[4].spec.attrs.codecs[0].level == ZR_CODEC_LEVEL_DEFAULT);
 	CHECK(disks[5].spec.attrs.codecs[0].algorithm == ZR_ALGORITHM_LZ4HC);
-
+	CHECK(disks[5].spec.attrs.recomp_priorities == 0);
 	CHECK(config->warnings.n_lines == 1);
 	CHECK(warned(config, "line 4 compression-algorithm (level=7), "
 			     "line 6 compression-algorithm deflate(level=1), "
-			     "line 6 compression-algorithm zstd, "
 			     "line 10 compression-algorithm level=99, "
 			     "line 10 compression-algorithm x=1, "
 			     "line 12 compression-algorithm (type=idle)"));
+	check_round_trip(config);
+}
+
+static void test_algorithms_that_compress_again(void)
+{
+	ZR_CLEANUP(config_freep)
+	struct config *config = load("[zram0]\ncompression-algorithm = lz4 lz4hc(level=3) 842 "
+				     "zstd(level=9,x=1) lzo (type=huge)\n"
+				     "[zram1]\ncompression-algorithm = lz4\n"
+				     "recomp_algorithm = algo=zstd\n");
+	const struct config_disk *disks = config->disks;
+
+	/* Each has the number that it has there, known or not. */
+	CHECK(disks[0].spec.attrs.recomp_priorities == (1u << 1 | 1u << 3));
+	CHECK(disks[0].spec.attrs.codecs[1].algorithm == ZR_ALGORITHM_LZ4HC);
+	CHECK(disks[0].spec.attrs.codecs[1].level == 3);
+	CHECK(disks[0].spec.attrs.codecs[3].algorithm == ZR_ALGORITHM_ZSTD);
+	CHECK(disks[0].spec.attrs.codecs[3].level == 9);
+	CHECK(disks[1].spec.attrs.codecs[1].algorithm == ZR_ALGORITHM_ZSTD);
+
+	CHECK(warned(config, "line 2 compression-algorithm 842, "
+			     "line 2 compression-algorithm x=1, "
+			     "line 2 compression-algorithm lzo, "
+			     "line 2 compression-algorithm (type=huge)"));
 	check_round_trip(config);
 }
 
@@ -292,6 +317,8 @@ static void test_one_thing_is_said_once(void)
 	refused("[a]\nmemlimit_kb = 1\nzram-resident-limit = 1\n", 3, "memlimit_kb on line 2");
 	refused("[a]\nfs-type = swap\nformat = swap\n", 3, "fs-type on line 2 says");
 	refused("[a]\ncompression-algorithm = lz4\ncomp_algorithm = zstd\n", 3, "says the same");
+	refused("[a]\nrecomp_algorithm = algo=zstd\ncompression-algorithm = lz4 lzo\n", 3,
+		"recomp_algorithm says the same");
 	refused("[a]\nswap-priority = 1\nswap_priority = 1\n", 3, "says the same");
 	refused("memlimit_kb = 1\n[defaults]\nmem_limit = 1M\n", 3, "memlimit_kb on line 1 says");
 	refused("num_devices = 1\n[zramfs]\nnum_devices = 1\n", 3, "already given on line 1");
@@ -427,10 +454,15 @@ static void test_what_is_said(void)
 {
 	static const char *const a[] = { "mode", "mem_limit", "disksize", NULL };
 	static const char *const b[] = { "mode", "mem_limit", NULL };
-	static const char *const zram0[] = { "mode",          "mem_limit",
-					     "disksize",      "comp_algorithm",
-					     "swap_priority", "algorithm_params",
-					     "format",        NULL };
+	static const char *const zram0[] = { "mode",
+					     "mem_limit",
+					     "disksize",
+					     "comp_algorithm",
+					     "swap_priority",
+					     "algorithm_params",
+					     "recomp_algorithm",
+					     "format",
+					     NULL };
 	ZR_CLEANUP(config_freep)
 	struct config *config = load("memlimit_kb = 0\n[defaults]\nmode = 0600\n"
 				     "[a]\ndisksize_kb = 4096\n[b]\n"
@@ -458,6 +490,7 @@ int main(int argc, char **argv)
 	RUN(test_ours_are_known_in_a_file_of_that_name);
 	RUN(test_limits_of_the_host);
 	RUN(test_algorithms);
+	RUN(test_algorithms_that_compress_again);
 	RUN(test_what_a_command_would_set);
 	RUN(test_bad_values_of_zram_generator);
 	RUN(test_one_thing_is_said_once);

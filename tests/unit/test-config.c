@@ -15,9 +15,16 @@ static const char *sample;
 /* Loading says nothing of attributes that the table lacks a column for. */
 static void test_every_key_has_its_columns(void)
 {
-	static const char *const keys[] = { "disksize",  "comp_algorithm", "algorithm_params",
-					    "mem_limit", "format",         "label",
-					    "uuid",      "mode",           "swap_priority" };
+	static const char *const keys[] = { "disksize",
+					    "comp_algorithm",
+					    "algorithm_params",
+					    "mem_limit",
+					    "format",
+					    "label",
+					    "uuid",
+					    "mode",
+					    "swap_priority",
+					    "recomp_algorithm" };
 	const struct zr_attr *attr;
 	unsigned int i;
 
@@ -576,7 +583,8 @@ static void test_the_sample_loads_with_every_key_set(void)
 	char *at;
 
 	text = sample_read(&n_text);
-	while ((at = strstr(text, "\n#algorithm_params")) || (at = strstr(text, "\n#uuid")))
+	while ((at = strstr(text, "\n#algorithm_params")) || (at = strstr(text, "\n#uuid")) ||
+	       (at = strstr(text, "\n#recomp_algorithm")))
 		memmove(at + 1, at + 2, strlen(at + 2) + 1);
 	at = strstr(text, "comp_algorithm = lz4\n");
 	CHECK(at);
@@ -584,6 +592,7 @@ static void test_the_sample_loads_with_every_key_set(void)
 
 	config = load(text);
 	CHECK(config->defaults.attrs.codecs[0].level == 3);
+	CHECK(config->defaults.attrs.recomp_priorities == 1u << 1);
 	CHECK(config->disks[0].spec.attrs.uuid[0] != 0);
 	check_round_trip(config);
 }

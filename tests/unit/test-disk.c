@@ -421,15 +421,15 @@ static void fill_six_bits(struct rng *rng, uint64_t page_no, uint8_t page[ZR_PAG
 	disk_put(&rig, disk, page_no * ZR_PAGE_SIZE, page, ZR_PAGE_SIZE);
 }
 
-static int codec_number(int32_t level)
+static int set_recomp(unsigned int priority, int32_t level)
 {
-	return zr_disk_codec_number(disk, &(struct zr_codec_params){ ZR_ALGORITHM_ZSTD, level });
+	return zr_disk_set_recomp(disk, priority,
+				  &(struct zr_codec_params){ ZR_ALGORITHM_ZSTD, level });
 }
 
-static int recompress(uint64_t page_no, int32_t level)
+static int recompress(uint64_t page_no, unsigned int priority)
 {
-	return zr_disk_recompress(disk, rig.ctx, page_no,
-				  &(struct zr_codec_params){ ZR_ALGORITHM_ZSTD, level });
+	return zr_disk_recompress(disk, rig.ctx, page_no, priority, 0);
 }
 
 static int64_t n_with_number(unsigned int number)
@@ -440,51 +440,51 @@ static int64_t n_with_number(unsigned int number)
 	return figures.tally.gauge[ZR_GAUGE_CODEC + number];
 }
 
-/* Each level of zstd is a number of its own, as long as a page is stored so. */
+/* Number 0 is the codec, the others are those of their priority; each may be another level of one
+ * algorithm. */
 static void test_codec_numbers(void)
 {
-	static uint8_t shadow[ZR_CODEC_NUMBERS][ZR_PAGE_SIZE];
+	static uint8_t shadow[ZR_RECOMP_MAX + 1][ZR_PAGE_SIZE];
 	struct rng rng = rng_init("test-disk");
+	struct zr_disk_spec spec;
 	struct zr_attrs attrs;
-	int number;
+	unsigned int i;
 
-	set_up(MIB(1));
+	set_up(0);
+	zr_disk_spec_init(&spec, 0);
+	CHECK(zr_disk_reset(disk, &spec.attrs) == 0); /* none is configured */
+	CHECK(set_recomp(0, 1) == -EINVAL && set_recomp(ZR_RECOMP_MAX + 1, 1) == -EINVAL);
+	CHECK(set_recomp(1, 99) == -EINVAL);
 	zr_disk_attrs(disk, &attrs);
-	CHECK(zr_disk_codec_number(disk, &attrs.codecs[0]) == 0);
-	CHECK(codec_number(99) == -EINVAL);
-	CHECK(recompress(1, 1) == -EINVAL); /* none of the disk's codecs */
-	CHECK(codec_number(1) == 1);
-	CHECK(codec_number(2) == 1); /* nothing is stored with the other one */
-	for (number = 1; number < (int)ZR_CODEC_NUMBERS; ++number) {
-		fill_six_bits(&rng, (uint64_t)number, shadow[number]);
-		CHECK(codec_number(number) == number);
-		CHECK(recompress((uint64_t)number, number) == 0);
-		CHECK(n_with_number((unsigned int)number) == 1);
-	}
-	CHECK(codec_number(8) == -ENOSPC);
-	CHECK(codec_number(3) == 3); /* what is there can be had */
-	CHECK(zr_disk_codec_number(disk, &attrs.codecs[0]) == 0);
+	CHECK(attrs.recomp_priorities == 0);
+	CHECK(recompress(1, 1) == -EINVAL);
+	CHECK(set_recomp(3, 19) == 0 && set_recomp(1, 2) == 0 && set_recomp(1, 1) == 0);
+	zr_disk_attrs(disk, &attrs);
+	CHECK(attrs.recomp_priorities == (1u << 3 | 1u << 1));
+	CHECK(attrs.codecs[1].level == 1 && attrs.codecs[3].level == 19);
+	CHECK(attrs.codecs[0].algorithm == spec.attrs.codecs[0].algorithm);
+
+	CHECK(zr_disk_truncate(disk, rig.ctx, MIB(1)) == 0);
+	CHECK(set_recomp(1, 3) == -EBUSY && set_recomp(2, 3) == -EBUSY);
+	for (i = 0; i <= ZR_RECOMP_MAX; ++i)
+		fill_six_bits(&rng, i, shadow[i]);
+	CHECK(recompress(0, 0) == -EINVAL && recompress(2, 2) == -EINVAL);
+	CHECK(recompress(2, ZR_RECOMP_MAX + 1) == -EINVAL && recompress(2, 40) == -EINVAL);
+	CHECK(recompress(1, 1) == 0 && recompress(3, 3) == 0);
 
 	/* Attached again they mean what they did. */
 	disk = zr_disk_unpin(rig.store, disk);
 	rig_reattach(&rig);
 	disk = zr_store_find(rig.store, "disk0");
-	CHECK(disk && codec_number(8) == -ENOSPC && codec_number(7) == 7);
-	for (number = 1; number < (int)ZR_CODEC_NUMBERS; ++number) {
+	CHECK(n_with_number(1) == 1 && n_with_number(2) == 0 && n_with_number(3) == 1);
+	CHECK(recompress(2, 2) == -EINVAL && recompress(2, 3) == 0);
+	CHECK(recompress(3, 1) == ZR_PAGE_E_AS_IT_WAS); /* not down again */
+	for (i = 0; i <= ZR_RECOMP_MAX; ++i) {
 		uint8_t page[ZR_PAGE_SIZE];
 
-		disk_get(&rig, disk, (uint64_t)number * ZR_PAGE_SIZE, page, sizeof(page));
-		CHECK(memcmp(page, shadow[number], sizeof(page)) == 0);
-		CHECK(n_with_number((unsigned int)number) == 1);
+		disk_get(&rig, disk, i * (uint64_t)ZR_PAGE_SIZE, page, sizeof(page));
+		CHECK(memcmp(page, shadow[i], sizeof(page)) == 0);
 	}
-
-	/* A number that no page has any more is given away. */
-	CHECK(zr_disk_punch(disk, rig.ctx, 3 * ZR_PAGE_SIZE, ZR_PAGE_SIZE) == 0);
-	CHECK(codec_number(8) == 3 && codec_number(9) == 3);
-	CHECK(recompress(3, 3) == -EINVAL);
-	CHECK(recompress(3, 9) == ZR_PAGE_E_AS_IT_WAS); /* a hole */
-	zr_disk_attrs(disk, &attrs);
-	CHECK(attrs.codecs[3].level == 9 && attrs.codecs[4].level == 4);
 	tear_down();
 }
 
@@ -496,20 +496,19 @@ static void test_recompression(void)
 
 	set_up(MIB(1));
 	fill_six_bits(&rng, 5, page);
-	CHECK(codec_number(3) == 1);
 	zr_disk_figures(disk, &before);
-	CHECK(recompress(5, 3) == 0);
+	CHECK(recompress(5, ZR_RECOMP_MAX) == 0);
 	zr_disk_figures(disk, &after);
 	CHECK(after.used_bytes < before.used_bytes - ZR_PAGE_SIZE / 8);
 	CHECK(after.compr_bytes < before.compr_bytes && after.orig_bytes == before.orig_bytes);
-	CHECK(recompress(5, 3) == ZR_PAGE_E_AS_IT_WAS);
-	CHECK(recompress(6, 3) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(recompress(5, ZR_RECOMP_MAX) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(recompress(6, ZR_RECOMP_MAX) == ZR_PAGE_E_AS_IT_WAS);
 	disk_get(&rig, disk, 5 * ZR_PAGE_SIZE, back, sizeof(back));
 	CHECK(memcmp(page, back, sizeof(page)) == 0);
 
 	/* What is written next is compressed with the disk's own codec again. */
 	fill(5 * ZR_PAGE_SIZE, 100, 7);
-	CHECK(n_with_number(1) == 0);
+	CHECK(n_with_number(ZR_RECOMP_MAX) == 0);
 	tear_down();
 }
 
@@ -613,8 +612,8 @@ static void test_removed_disk_refuses(void)
 	CHECK(zr_disk_set_mem_limit(disk, 0) == -ESTALE);
 	CHECK(zr_disk_set_codec(disk, &spec.attrs.codecs[0]) == -ESTALE);
 	CHECK(zr_disk_set_owner(disk, 0, 0, 0) == -ESTALE);
-	CHECK(zr_disk_codec_number(disk, &spec.attrs.codecs[0]) == -ESTALE);
-	CHECK(zr_disk_recompress(disk, rig.ctx, 0, &spec.attrs.codecs[0]) == -ESTALE);
+	CHECK(zr_disk_set_recomp(disk, 1, &spec.attrs.codecs[1]) == -ESTALE);
+	CHECK(zr_disk_recompress(disk, rig.ctx, 0, 1, 0) == -ESTALE);
 	CHECK(zr_disk_reset(disk, &spec.attrs) == -ESTALE);
 	CHECK(zr_store_rename(rig.store, disk, "other", NULL) == -ESTALE);
 	tear_down();

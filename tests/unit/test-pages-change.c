@@ -94,6 +94,10 @@ static void page_six_bits(struct rng *rng, uint8_t page[ZR_PAGE_SIZE])
 		page[i] = (uint8_t)(32 + rng_below(rng, 64));
 }
 
+/* Every algorithm is the codec of its own number; the last is that of the highest priority. */
+#define PRIORITIES (((1u << ZR_N_ALGORITHMS) - 1) & ~1u)
+#define LAST       ZR_ALGORITHM_ZSTD
+
 static void set_up_codecs(void)
 {
 	unsigned int i;
@@ -101,6 +105,7 @@ static void set_up_codecs(void)
 	set_up();
 	for (i = 0; i < ZR_N_ALGORITHMS; ++i)
 		pages.codecs[i].algorithm = i;
+	pages.recomp_priorities = PRIORITIES;
 }
 
 /* Compress the page as @codec_no would. Return: the cell it would need. */
@@ -124,11 +129,15 @@ static void check_recompress(const uint8_t page[ZR_PAGE_SIZE], unsigned int code
 	const uint32_t cell_bytes = is_object ? cell_with(page, codec_no) : 0;
 	int r;
 
-	r = zr_page_recompress(&pages, ctx, 7, codec_no);
+	r = zr_page_recompress(&pages, ctx, 7, codec_no, 0);
 	check_page(7, page);
 	if (!is_object || cell_bytes >= zr_pool_cell_bytes(n_before)) {
 		CHECK(r == ZR_PAGE_E_AS_IT_WAS);
-		CHECK(slot_of(7) == before); /* and no bit is left on */
+		/* and no bit is left on, but that */
+		CHECK(slot_of(7) ==
+		      (before | (is_object && codec_no == LAST && zr_slot_codec(before) < LAST
+					 ? ZR_SLOT_INCOMPRESSIBLE
+					 : 0)));
 		CHECK(used_bytes() == used);
 		return;
 	}
@@ -182,17 +191,17 @@ static void test_huge_pages_can_be_recompressed(void)
 	page_six_bits(&rng, page);
 	CHECK(zr_page_write(&pages, ctx, 7, page) == 0);
 	CHECK(gauge(ZR_GAUGE_HUGE) == 1 && gauge(ZR_GAUGE_CODEC) == 0);
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZO) == ZR_PAGE_E_AS_IT_WAS);
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD) == 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZO, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD, 0) == 0);
 	CHECK(gauge(ZR_GAUGE_HUGE) == 0);
 	CHECK(gauge(ZR_GAUGE_CODEC + ZR_ALGORITHM_ZSTD) == 1);
 	CHECK(entry.counters.huge_pages_since == 1);
 	check_page(7, page);
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZ4) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZ4, 0) == ZR_PAGE_E_AS_IT_WAS);
 
 	bytes_random(&rng, page, sizeof(page));
 	CHECK(zr_page_write(&pages, ctx, 7, page) == 0);
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD, 0) == ZR_PAGE_E_AS_IT_WAS);
 	CHECK(gauge(ZR_GAUGE_HUGE) == 1);
 	tear_down();
 }
@@ -202,13 +211,13 @@ static void test_nothing_to_recompress(void)
 	zr_slot slot;
 
 	set_up_codecs();
-	CHECK(zr_page_recompress(&pages, ctx, 7, 1) == ZR_PAGE_E_AS_IT_WAS); /* no leaf */
+	CHECK(zr_page_recompress(&pages, ctx, 7, 1, 0) == ZR_PAGE_E_AS_IT_WAS); /* no leaf */
 	write_word(0, 1);
-	CHECK(zr_page_recompress(&pages, ctx, 7, 1) == ZR_PAGE_E_AS_IT_WAS); /* a hole */
-	CHECK(zr_page_recompress(&pages, ctx, 0, 1) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(zr_page_recompress(&pages, ctx, 7, 1, 0) == ZR_PAGE_E_AS_IT_WAS); /* a hole */
+	CHECK(zr_page_recompress(&pages, ctx, 0, 1, 0) == ZR_PAGE_E_AS_IT_WAS);
 	write_word(0, UINT64_C(0xfedcba9876543210));
 	slot = slot_of(0);
-	CHECK(zr_page_recompress(&pages, ctx, 0, 1) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(zr_page_recompress(&pages, ctx, 0, 1, 0) == ZR_PAGE_E_AS_IT_WAS);
 	CHECK(slot_of(0) == slot);
 	tear_down();
 }
@@ -225,7 +234,7 @@ static void test_recompressing_damage(void)
 	CHECK(zr_page_write(&pages, ctx, 7, page) == 0);
 	slot = slot_of(7);
 	memset(zr_pool_at(&engine.pool, zr_slot_position(slot)), 0xff, zr_slot_bytes(slot));
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD) == -EIO);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD, 0) == -EIO);
 	CHECK(entry.counters.undecodable_pages == 1);
 	CHECK(slot_of(7) == slot);
 	CHECK(zr_page_read(&pages, ctx, 7, page) == -EIO);
@@ -247,7 +256,7 @@ static void test_recompression_without_memory(void)
 	n_taken = faults_drain(&engine.pool, taken, ZR_ARRAY_SIZE(taken));
 	CHECK(n_taken < ZR_ARRAY_SIZE(taken));
 	faults_all = true;
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD) == -ENOMEM);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD, 0) == -ENOMEM);
 	faults_all = false;
 	faults_undrain(&engine.pool, taken, n_taken);
 	CHECK(slot_of(7) == slot);
@@ -400,8 +409,9 @@ static void test_a_bit_left_behind_does_no_harm(void)
 	derive_again();
 	for (unsigned int i = 0; i < ZR_N_ALGORITHMS; ++i)
 		pages.codecs[i] = (struct zr_codec_params){ i, ZR_CODEC_LEVEL_DEFAULT };
+	pages.recomp_priorities = PRIORITIES;
 	check_page(7, page);
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD) == 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD, 0) == 0);
 	CHECK(!(slot_of(7) & ZR_SLOT_PENDING));
 	check_page(7, page);
 	CHECK(zr_page_change_begin(&pages, 7, &slot) == 0);
@@ -573,6 +583,7 @@ static void test_marks_and_changes(void)
 	tear_down();
 }
 
+/* Each attempt is use; what is not tried is not used. */
 static void test_recompression_clears_the_mark(void)
 {
 	struct rng rng = rng_init("test-pages");
@@ -582,11 +593,112 @@ static void test_recompression_clears_the_mark(void)
 	page_six_bits(&rng, page);
 	CHECK(zr_page_write(&pages, ctx, 7, page) == 0);
 	zr_pages_mark_leaf_idle(&pages, 0);
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD) == 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZO, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(!is_idle(7) && !(slot_of(7) & ZR_SLOT_PENDING));
+	zr_pages_mark_leaf_idle(&pages, 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD, 0) == 0);
 	CHECK(!is_idle(7));
 	zr_pages_mark_leaf_idle(&pages, 0);
-	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZ4) == ZR_PAGE_E_AS_IT_WAS);
-	CHECK(!is_idle(7) && !(slot_of(7) & ZR_SLOT_PENDING));
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_ZSTD, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZO, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(is_idle(7) && !(slot_of(7) & ZR_SLOT_PENDING));
+	check_page(7, page);
+	tear_down();
+}
+
+/* incompressible */
+
+static bool is_given_up(uint64_t page_no)
+{
+	used_bytes(); /* nothing counts them */
+	return slot_of(page_no) & ZR_SLOT_INCOMPRESSIBLE;
+}
+
+static void test_giving_up(void)
+{
+	uint8_t noise[ZR_PAGE_SIZE], page[ZR_PAGE_SIZE];
+	struct rng rng = rng_init("test-pages");
+	zr_slot slot;
+
+	set_up_codecs();
+	bytes_random(&rng, noise, sizeof(noise));
+	CHECK(zr_page_write(&pages, ctx, 7, noise) == 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZO, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(!is_given_up(7)); /* there are others to try */
+	CHECK(zr_page_recompress(&pages, ctx, 7, LAST, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(is_given_up(7) && !(slot_of(7) & ZR_SLOT_PENDING));
+
+	/* It is not tried again, so that it stays idle, too. Reading leaves the mark. */
+	zr_pages_mark_leaf_idle(&pages, 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, LAST, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZO, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(is_idle(7) && is_given_up(7));
+	check_page(7, noise);
+	CHECK(!is_idle(7) && is_given_up(7));
+	slot = slot_of(7);
+	derive_again();
+	CHECK(slot_of(7) == slot);
+	check_page(7, noise);
+
+	/* Any new slot is without. */
+	CHECK(zr_page_update(&pages, ctx, 7, 0, 1, "x") == 0);
+	CHECK(!is_given_up(7));
+	atomic_store(zr_slots_find(&pages.slots, 7), slot_of(7) | ZR_SLOT_INCOMPRESSIBLE);
+	page_six_bits(&rng, page);
+	CHECK(zr_page_write(&pages, ctx, 7, page) == 0);
+	CHECK(!is_given_up(7));
+	tear_down();
+}
+
+/* Only the highest priority that there is has the last word. */
+static void test_giving_up_is_for_the_last(void)
+{
+	uint8_t noise[ZR_PAGE_SIZE];
+	struct rng rng = rng_init("test-pages");
+
+	set_up_codecs();
+	pages.recomp_priorities = 1u << ZR_ALGORITHM_LZO | 1u << ZR_ALGORITHM_LZO_RLE;
+	bytes_random(&rng, noise, sizeof(noise));
+	CHECK(zr_page_write(&pages, ctx, 7, noise) == 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZO, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(!is_given_up(7));
+	CHECK(zr_page_recompress(&pages, ctx, 7, ZR_ALGORITHM_LZO_RLE, 0) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(is_given_up(7));
+	tear_down();
+}
+
+/* What is shorter stays as it is; what does not come below stays, too, but was not given up. */
+static void test_thresholds(void)
+{
+	struct rng rng = rng_init("test-pages");
+	uint8_t page[ZR_PAGE_SIZE];
+	uint32_t n_before, n_after;
+	zr_slot slot;
+
+	set_up_codecs();
+	page_six_bits(&rng, page);
+	CHECK(zr_page_write(&pages, ctx, 7, page) == 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, LAST, 0) == 0);
+	n_after = zr_slot_bytes(slot_of(7));
+
+	memset(page + 2000, 'x',
+	       sizeof(page) - 2000); /* what lz4 makes something of, and zstd less */
+	CHECK(zr_page_write(&pages, ctx, 7, page) == 0);
+	zr_pages_mark_leaf_idle(&pages, 0);
+	slot = slot_of(7);
+	n_before = zr_slot_bytes(slot);
+	CHECK(n_before < n_after);
+	CHECK(zr_page_recompress(&pages, ctx, 7, LAST, n_before + 1) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(slot_of(7) == slot); /* nor was it used */
+	CHECK(zr_page_recompress(&pages, ctx, 7, LAST, 100) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(slot_of(7) == (slot & ~ZR_SLOT_IDLE));
+	CHECK(zr_page_recompress(&pages, ctx, 7, LAST, n_before) == 0);
+	n_after = zr_slot_bytes(slot_of(7));
+
+	CHECK(zr_page_write(&pages, ctx, 7, page) == 0);
+	CHECK(zr_page_recompress(&pages, ctx, 7, LAST, n_after) == ZR_PAGE_E_AS_IT_WAS);
+	CHECK(zr_page_recompress(&pages, ctx, 7, LAST, n_after + 1) == 0);
+	CHECK(zr_slot_bytes(slot_of(7)) == n_after);
 	check_page(7, page);
 	tear_down();
 }
@@ -609,5 +721,8 @@ int main(void)
 	RUN(test_marks_survive_moving_and_a_death);
 	RUN(test_marks_and_changes);
 	RUN(test_recompression_clears_the_mark);
+	RUN(test_giving_up);
+	RUN(test_giving_up_is_for_the_last);
+	RUN(test_thresholds);
 	return 0;
 }

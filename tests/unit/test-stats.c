@@ -19,22 +19,22 @@ static const char *const compcache_keys[] = {
 };
 
 static const char *const our_keys[] = {
-	"MemUsedMax",    "SameFilledPages", "HugePages", "HugePagesSince", "UndecodablePages",
-	"Tables",        "Ratio",           "Algorithm", "InUse",          "Discard",
-	"Fragmentation", "ReadP50",         "ReadP99",   "ReadMax",        "WriteP50",
-	"WriteP99",      "WriteMax",
+	"MemUsedMax",        "SameFilledPages", "HugePages", "HugePagesSince", "UndecodablePages",
+	"RecompressedPages", "Tables",          "Ratio",     "Algorithm",      "InUse",
+	"Discard",           "Fragmentation",   "ReadP50",   "ReadP99",        "ReadMax",
+	"WriteP50",          "WriteP99",        "WriteMax",
 };
 
 /* What JSON says of a disk besides its name, and of all together. */
 static const char *const disk_members[] = {
-	"disksize",         "mem_limit",         "comp_algorithm", "algorithm_params",
-	"format",           "swap_priority",     "orig_data_size", "compr_data_size",
-	"mem_used_total",   "mem_used_max",      "pages_stored",   "same_pages",
-	"zero_pages",       "good_pages",        "huge_pages",     "tables",
-	"fragmentation",    "num_reads",         "num_writes",     "failed_reads",
-	"failed_writes",    "invalid_io",        "notify_free",    "discard",
-	"huge_pages_since", "undecodable_pages", "in_use",         "read_latency",
-	"write_latency",
+	"disksize",         "mem_limit",         "comp_algorithm",     "algorithm_params",
+	"format",           "swap_priority",     "orig_data_size",     "compr_data_size",
+	"mem_used_total",   "mem_used_max",      "pages_stored",       "same_pages",
+	"zero_pages",       "good_pages",        "huge_pages",         "tables",
+	"fragmentation",    "num_reads",         "num_writes",         "failed_reads",
+	"failed_writes",    "invalid_io",        "notify_free",        "discard",
+	"huge_pages_since", "undecodable_pages", "recompressed_pages", "in_use",
+	"read_latency",     "write_latency",
 };
 
 static const char *const total_members[] = {

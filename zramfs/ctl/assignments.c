@@ -13,6 +13,8 @@
 
 #define ATTR_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789_"
 
+#define ALGORITHM_PARAMS "algorithm_params"
+
 /* What is being taken, and of what. */
 struct taking {
 	const struct verb *verb;
@@ -115,21 +117,27 @@ static struct assignment *find(const struct assignments *assignments, const stru
 
 /* values */
 
-/* Its parameters are of the algorithm that the disk has. */
-static int algorithm_read(const struct taking *taking, struct zr_disk_spec *spec)
+/* Parameters are of an algorithm that the disk has: what @attr says of these is read. A line each:
+ * "lz4 [zstd]", "#1: lz4 [zstd]". */
+static int algorithms_read(const struct taking *taking, const char *name, struct zr_disk_spec *spec)
 {
-	const struct zr_attr *attr = zr_attr_find("comp_algorithm");
+	const struct zr_attr *attr = zr_attr_find(name);
 	ZR_CLEANUP(zr_freep) char *text = NULL;
-	char *chosen;
+	char *line, *chosen, *rest = NULL;
 
 	if (control_read(taking->name, attr, &text) < 0)
 		return VERB_FAILED;
-	chosen = strchr(text, '[');
-	if (!chosen)
-		return VERB_DONE;
-	++chosen;
-	chosen[strcspn(chosen, "]")] = 0;
-	attr->parse(spec, chosen);
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		const unsigned int number = line[0] == '#' ? (unsigned int)(line[1] - '0') : 0;
+
+		chosen = strchr(line, '[');
+		if (!chosen || number > ZR_RECOMP_MAX)
+			continue;
+		++chosen;
+		chosen[strcspn(chosen, "]")] = 0;
+		if (zr_codec_find(chosen, &spec->attrs.codecs[number]) == 0 && number > 0)
+			spec->attrs.recomp_priorities |= 1u << number;
+	}
 	return VERB_DONE;
 }
 
@@ -146,7 +154,8 @@ static int parse(struct assignment *assignment, struct zr_disk_spec *spec,
 		r = attr->parse_daemon(daemon, assignment->value);
 	if (r < 0)
 		return r;
-	if (attr->print)
+	/* What it prints are those of comp_algorithm alone. */
+	if (attr->print && strcmp(attr->name, ALGORITHM_PARAMS) != 0)
 		attr->print(spec, text, n_text);
 	else if (attr->print_daemon)
 		attr->print_daemon(daemon, text, n_text);
@@ -185,8 +194,11 @@ static int values_take(struct assignments *assignments, const struct taking *tak
 
 	zr_disk_spec_init(&spec, ram);
 	zr_daemon_spec_init(&daemon, ram);
-	if (!taking->is_new && find(assignments, zr_attr_find("algorithm_params")))
-		r = algorithm_read(taking, &spec);
+	if (!taking->is_new && find(assignments, zr_attr_find(ALGORITHM_PARAMS))) {
+		r = algorithms_read(taking, "comp_algorithm", &spec);
+		if (r == 0)
+			r = algorithms_read(taking, "recomp_algorithm", &spec);
+	}
 	for (i = 0; r == 0 && (attr = zr_attr_next(&i)); ++i) {
 		struct assignment *assignment = find(assignments, attr);
 
