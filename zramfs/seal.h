@@ -29,7 +29,7 @@
  *                object bytes           1     256    1024    2048    4096
  *                ChaCha20-Poly1305    340     450     820    1420    2640
  *                AES-256-GCM          120     170     470     880    1700
- *                SipHash-2-4           50     120     310     590    1130
+ *                SipHash-2-4           35     100     330     570    1120
  *
  *            AES is not there on every processor and would be a second format; next to the tens of
  *            microseconds that the file takes it is not worth that.
