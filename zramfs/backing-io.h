@@ -5,16 +5,14 @@
 /*
  * Backing I/O: a backing file as the engine sees it
  *
- * Reads and writes whole, though the kernel may do less at a time; punches; seals and opens
- * (seal.h). Where the descriptor is not O_DIRECT, what is written is on the file and out of the
- * page cache when a call returns, since memory is what it is written for.
+ * Reads and writes (blocks.h), punches, seals and opens (seal.h).
  *
  * Nobody waits for a log line here: the first error is kept, and whoever has time says it.
  *
  * Ownership: descriptor and record are the caller's, and outlive it.
  * Locking:   any thread; atomics.
- * Errors:    -errno of the file; -EIO for what is short. Punching: -EOPNOTSUPP where the file cannot,
- *            from then on without asking it.
+ * Errors:    -errno of the file. Punching: -EOPNOTSUPP where it cannot, from then on without asking
+ *            it.
  * Cost:      a system call; three where there is no O_DIRECT.
  */
 
