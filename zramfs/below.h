@@ -20,15 +20,23 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 #define BELOW_WHAT_MAX 256u
+
+/* What the kernel calls the filesystem that something is on. */
+struct below_place {
+	dev_t device;      /* st_dev; 0 as its major where it has no device of its own */
+	uint64_t mount_id; /* 0: the kernel does not say */
+};
 
 struct below_file {
 	int parent; /* its directory, O_PATH; -1: none */
 	char name[NAME_MAX + 1];
 	bool exists;
-	struct stat st; /* if it does */
+	struct below_place place; /* its own, or its directory's */
+	struct stat st;           /* if it exists */
 };
 
 /* Find @path, an absolute one, through links to its end. What is not there but could be made is no
@@ -39,5 +47,5 @@ void below_file_close(struct below_file *file);
 
 /* Does what was found lie on zramfs? A file by the filesystem that it is, or would be, on; a block
  * device by what it is made of. Return: 0, or -ELOOP; @what then says what it lies on, as "a mount of
- * zramfs" or "loop3, a loop device over a mount of zramfs". */
+ * zramfs" or "loop3, which lies on a mount of zramfs". */
 int below_check(const struct below_file *file, dev_t mount_device, char what[BELOW_WHAT_MAX]);
