@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 
 #include "crash.h"
-#include "unit/backing-rig.h"
+#include "unit/fake-backing.h"
 
 #if ZR_DEBUG_LEVEL >= 1
 

@@ -3,175 +3,138 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * What tests of backing files share: a file in memory that children share, which counts what is
- * asked of it, fails when told, and runs a function of the test's in the middle of a request. Frames
- * prove whose they are. One a test.
+ * What tests of backing files share: a directory, files, filesystems and loop devices in it. They
+ * have mounts of their own, and loop devices that go with their last descriptor: nothing of either
+ * is left behind, however a test ends.
  */
 
+#include "test.h"
+
 #include <errno.h>
-#include <stdatomic.h>
-#include <sys/mman.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
-#include "backing.h"
-#include "rig.h"
+#include "base.h"
 
-#define FAKE_SEAL_BYTES 8u
+#define KIB(n) ((uint64_t)(n) << 10)
+#define MIB(n) ((uint64_t)(n) << 20)
 
-struct fake {
-	uint8_t *bytes;
-	uint64_t n_bytes;
-	_Atomic int read_error, write_error; /* errnos; 0: none */
-	_Atomic unsigned int n_reads, n_writes, n_punches;
-	_Atomic uint64_t n_written_bytes, largest_write;
-	void (*meanwhile)(void); /* once, in the middle of the next request; NULL: nothing */
-};
+#define SKIP(reason)                                             \
+	do {                                                     \
+		printf("# skipped: %s: %s\n", __func__, reason); \
+		return;                                          \
+	} while (0)
 
-static struct fake fake;
+/* What a test would pass: /dev/loop0, or a path below the directory. */
+#define RIG_PATH_MAX 128u
 
-static inline void fake_meanwhile(void)
+static char directory[64];
+static bool has_mounts; /* of its own */
+
+static inline void directory_make(void)
 {
-	void (*meanwhile)(void) = fake.meanwhile;
-
-	fake.meanwhile = NULL;
-	if (meanwhile)
-		meanwhile();
+	/* Not /tmp, which may be memory. */
+	snprintf(directory, sizeof(directory), "/var/tmp/zramfs-test-XXXXXX");
+	CHECK(mkdtemp(directory));
+	has_mounts = geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
+		     mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
-static inline int fake_read(void *context, uint64_t offset, void *bytes, size_t n_bytes)
+static inline void directory_remove(void)
 {
-	CHECK(context == &fake && offset % ZR_BLOCK_BYTES == 0 && n_bytes % ZR_BLOCK_BYTES == 0);
-	CHECK((uintptr_t)bytes % ZR_BLOCK_BYTES == 0 && offset > 0);
-	CHECK(offset + n_bytes <= fake.n_bytes);
-	++fake.n_reads;
-	if (fake.read_error != 0)
-		return -fake.read_error;
-	memcpy(bytes, fake.bytes + offset, n_bytes);
-	fake_meanwhile();
-	return 0;
+	CHECK(rmdir(directory) == 0);
 }
 
-static inline int fake_write(void *context, uint64_t offset, const void *bytes, size_t n_bytes)
+/* Of several at a time. */
+static inline const char *path_of(const char *name)
 {
-	CHECK(context == &fake && offset % ZR_BLOCK_BYTES == 0 && n_bytes % ZR_BLOCK_BYTES == 0);
-	CHECK((uintptr_t)bytes % ZR_BLOCK_BYTES == 0 && offset > 0 && n_bytes > 0);
-	CHECK(offset + n_bytes <= fake.n_bytes);
-	++fake.n_writes;
-	fake_meanwhile();
-	if (fake.write_error != 0)
-		return -fake.write_error;
-	memcpy(fake.bytes + offset, bytes, n_bytes);
-	fake.n_written_bytes += n_bytes;
-	fake.largest_write = zr_max((uint64_t)fake.largest_write, n_bytes);
-	return 0;
+	static char paths[64][RIG_PATH_MAX];
+	static unsigned int n;
+	char *path = paths[n++ % ZR_ARRAY_SIZE(paths)];
+
+	snprintf(path, RIG_PATH_MAX, "%s/%s", directory, name);
+	return path;
 }
 
-static inline int fake_punch(void *context, uint64_t offset, uint64_t n_bytes)
+static inline int file_make(const char *path, uint64_t size_bytes)
 {
-	CHECK(context == &fake && offset > 0 && offset + n_bytes <= fake.n_bytes);
-	++fake.n_punches;
-	memset(fake.bytes + offset, 0xdb, n_bytes);
-	return 0;
+	const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0 && ftruncate(fd, (off_t)size_bytes) == 0);
+	return fd;
 }
 
-static inline uint64_t fake_proof(const struct zr_frame_owner *owner, const uint8_t *bytes,
-				  uint32_t n_bytes)
+static inline void file_write(const char *path, const void *bytes, size_t n_bytes, uint64_t offset)
 {
-	uint64_t proof = owner->disk_id * UINT64_C(0x9e3779b97f4a7c15) ^ owner->page_no;
-	uint32_t i;
+	const int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	for (i = 0; i < n_bytes; ++i)
-		proof = (proof ^ bytes[i]) * UINT64_C(0x100000001b3);
-	return proof;
+	CHECK(fd >= 0 && pwrite(fd, bytes, n_bytes, (off_t)offset) == (ssize_t)n_bytes);
+	CHECK(close(fd) == 0);
 }
 
-static inline void fake_seal(void *context, const struct zr_frame_owner *owner, uint64_t sequence,
-			     const void *object, uint32_t n_object, void *frame)
+static inline void file_read(const char *path, void *bytes, size_t n_bytes, uint64_t offset)
 {
-	const uint64_t proof = fake_proof(owner, object, n_object);
+	const int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	memcpy(frame, &proof, sizeof(proof));
-	memcpy((uint8_t *)frame + FAKE_SEAL_BYTES, object, n_object);
+	CHECK(fd >= 0 && pread(fd, bytes, n_bytes, (off_t)offset) == (ssize_t)n_bytes);
+	CHECK(close(fd) == 0);
 }
 
-static inline int fake_open(void *context, const struct zr_frame_owner *owner, const void *frame,
-			    uint32_t n_object, void *object)
+static inline struct stat stat_of(const char *path)
 {
-	const uint8_t *bytes = (const uint8_t *)frame + FAKE_SEAL_BYTES;
-	const uint64_t proof = fake_proof(owner, bytes, n_object);
+	struct stat st;
 
-	if (memcmp(frame, &proof, sizeof(proof)) != 0)
-		return -EIO;
-	memcpy(object, bytes, n_object);
-	return 0;
+	CHECK(stat(path, &st) == 0);
+	return st;
 }
 
-static const struct zr_backing_io fake_io = { &fake,      fake_read, fake_write,
-					      fake_punch, fake_seal, fake_open };
-
-static inline void fake_init(uint64_t n_bytes)
+/* A filesystem at a new directory of @name. False: not to be had. */
+static inline bool filesystem_mount(const char *name, const char *type, const char *source,
+				    const char *options)
 {
-	fake = (struct fake){ .bytes = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE,
-					    MAP_SHARED | MAP_ANONYMOUS, -1, 0),
-			      .n_bytes = n_bytes };
-	CHECK(fake.bytes != MAP_FAILED);
-	memset(fake.bytes, 0xdb, n_bytes);
+	if (!has_mounts)
+		return false;
+	CHECK(mkdir(path_of(name), 0700) == 0);
+	if (mount(source, path_of(name), type, 0, options) == 0)
+		return true;
+	CHECK(rmdir(path_of(name)) == 0);
+	return false;
 }
 
-static inline void fake_deinit(void)
+static inline void filesystem_unmount(const char *name)
 {
-	munmap(fake.bytes, fake.n_bytes);
+	CHECK(umount(path_of(name)) == 0 && rmdir(path_of(name)) == 0);
 }
 
-static inline struct zr_backing_record fake_record(void)
+/* A loop device over a file, as long as the descriptor is open. Return: it, and its path; -1: none
+ * is to be had. */
+static inline int loop_make(const char *file, char path[RIG_PATH_MAX])
 {
-	return (struct zr_backing_record){ .size_bytes = fake.n_bytes,
-					   .seal_bytes = FAKE_SEAL_BYTES,
-					   .path = "/fake" };
-}
+	struct loop_config config = { .info = { .lo_flags = LO_FLAGS_AUTOCLEAR } };
+	int control, number, fd = -1, tries;
 
-/* A disk of @size_bytes that is written back to a file of @n_bytes, pinned. What a rig's context
- * reads it waits for. */
-static inline struct zr_disk *rig_add_backed(struct rig *rig, const char *name, uint64_t size_bytes,
-					     uint64_t id)
-{
-	struct zr_disk_spec spec;
-	struct zr_disk *disk;
-
-	rig_spec_init(&spec);
-	snprintf(spec.attrs.name, sizeof(spec.attrs.name), "%s", name);
-	spec.attrs.backing_id = id;
-	CHECK(zr_ctx_let_wait(rig->ctx) == 0);
-	CHECK(zr_store_add(rig->store, rig->ctx, &spec, &disk) == 0);
-	CHECK(zr_disk_truncate(disk, rig->ctx, size_bytes) == 0);
-	return disk;
-}
-
-/* What a worker that takes over does, which finds the file unless it is @lost. */
-static inline void rig_attach_backed(struct rig *rig, int fd, bool lost)
-{
-	unsigned int i;
-
-	CHECK(zr_store_map(&rig->store, fd) == 0);
-	for (i = 0; i < ZR_BACKINGS_MAX && !lost; ++i)
-		CHECK(zr_store_backing_attach(rig->store, i, &fake_io) == 0);
-	CHECK(zr_store_load(rig->store) == 0);
-}
-
-/* After one that died. Disks that were pinned are gone. */
-static inline void rig_reattach_backed(struct rig *rig, bool lost)
-{
-	const int fd = fcntl(zr_store_fd(rig->store), F_DUPFD_CLOEXEC, 0);
-
-	CHECK(fd >= 0);
-	rig->store = zr_store_free(rig->store);
-	rig_attach_backed(rig, fd, lost);
-	rig_validate(rig->store);
-}
-
-static inline int64_t disk_gauge(struct zr_disk *disk, enum zr_gauge which)
-{
-	struct zr_disk_figures figures;
-
-	zr_disk_figures(disk, &figures);
-	return figures.tally.gauge[which];
+	control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	if (control < 0)
+		return -1;
+	config.fd = (uint32_t)open(file, O_RDWR | O_CLOEXEC);
+	CHECK((int)config.fd >= 0);
+	/* Others look for free ones, too. */
+	for (tries = 0; tries < 20 && fd < 0; ++tries) {
+		number = ioctl(control, LOOP_CTL_GET_FREE);
+		if (number < 0)
+			break;
+		snprintf(path, RIG_PATH_MAX, "/dev/loop%d", number);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) < 0) {
+			CHECK(close(fd) == 0);
+			fd = -1;
+		}
+	}
+	CHECK(close((int)config.fd) == 0 && close(control) == 0);
+	return fd;
 }

@@ -7,7 +7,7 @@
 
 #include "batch.h"
 
-#include "backing-rig.h"
+#include "fake-backing.h"
 
 #define N_PAGES UINT64_C(1024)
 

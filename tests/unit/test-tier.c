@@ -8,7 +8,7 @@
 
 #include <pthread.h>
 
-#include "backing-rig.h"
+#include "fake-backing.h"
 
 #define N_PAGES UINT64_C(8192)
 
