@@ -27,9 +27,10 @@
  * Rings never wait.
  *
  * So all who serve may wait, and reads of memory then wait with them: until the next of the writes
- * before them has begun, which the engine's patience with those that are under way bounds. To keep
- * one of them from it would gain nothing: it holds a write that nobody has room for, and what it
- * would read next is what the kernel has queued behind that, first come first served.
+ * before them has begun. That is as long as the engine has patience with those that are under way,
+ * or as the file takes to give a page that one of them changes in part. To keep one thread from it
+ * would gain nothing: it holds a write that nobody has room for, and what it would read next is what
+ * the kernel has queued behind that, first come first served.
  *
  * Ownership: whoever asked has the file open, and the kernel sends its RELEASE only once it has the
  *            answers to all that was asked of it, also of one who was killed: so the disk of a
