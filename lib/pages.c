@@ -57,24 +57,11 @@ int zr_ctx_new(struct zr_ctx **ctxp)
 	return 0;
 }
 
-int zr_ctx_let_wait(struct zr_ctx *ctx)
-{
-	if (!ctx->window)
-		ctx->window = calloc(1, sizeof(*ctx->window));
-	return ctx->window ? 0 : -ENOMEM;
-}
-
-void zr_window_close(struct zr_window *window)
-{
-	window->backing = NULL;
-}
-
 struct zr_ctx *zr_ctx_free(struct zr_ctx *ctx)
 {
 	if (!ctx)
 		return NULL;
 
-	free(ctx->window);
 	ctx->workspace = zr_workspace_free(ctx->workspace);
 	ctx->window = zr_window_free(ctx->window);
 	free(ctx);
