@@ -4,8 +4,8 @@
 
 /*
  * What tests of backing files share: a directory, files, filesystems and loop devices in it. They
- * have mounts of their own, and loop devices that go with their last descriptor: nothing of either is
- * left behind, however a test ends.
+ * have mounts of their own, and loop devices that go with their last descriptor: nothing of either
+ * is left behind, however a test ends.
  */
 
 #include "test.h"
@@ -53,7 +53,7 @@ static inline void directory_remove(void)
 /* Of several at a time. */
 static inline const char *path_of(const char *name)
 {
-	static char paths[8][RIG_PATH_MAX];
+	static char paths[64][RIG_PATH_MAX];
 	static unsigned int n;
 	char *path = paths[n++ % ZR_ARRAY_SIZE(paths)];
 
@@ -111,8 +111,8 @@ static inline void filesystem_unmount(const char *name)
 	CHECK(umount(path_of(name)) == 0 && rmdir(path_of(name)) == 0);
 }
 
-/* A loop device over a file, as long as the descriptor is open. Return: it, and its path; -1: none is
- * to be had. */
+/* A loop device over a file, as long as the descriptor is open. Return: it, and its path; -1: none
+ * is to be had. */
 static inline int loop_make(const char *file, char path[RIG_PATH_MAX])
 {
 	struct loop_config config = { .info = { .lo_flags = LO_FLAGS_AUTOCLEAR } };
