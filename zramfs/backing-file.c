@@ -33,14 +33,15 @@ struct opening {
 	char *why;
 	struct below_file found;
 	int fd;
-	bool is_device, is_direct;
+	bool is_device;
 	bool is_new;              /* it was not there */
 	bool is_taken;            /* from here on it is changed */
 	bool is_ours, is_same;    /* it has a mark, of this inode */
 	uint64_t size_before;     /* of what was there */
 	uint64_t size_bytes;      /* that it is used up to */
 	uint64_t written_bytes;   /* all below was written */
-	struct backing_mark mark; /* that was there */
+	struct backing_mark mark; /* that was there, then ours */
+	struct backing_file file; /* that it becomes */
 };
 
 static void opening_end(struct opening *opening)
@@ -230,8 +231,6 @@ static int mark_look(struct opening *opening)
 	opening->is_ours = backing_mark_is_ours(&opening->mark);
 	opening->is_same = opening->is_ours && !opening->is_device &&
 			   opening->mark.inode == opening->found.st.st_ino;
-	if (opening->is_same)
-		opening->written_bytes = zr_min(opening->mark.written_bytes, opening->size_before);
 	return 0;
 }
 
@@ -265,6 +264,56 @@ static int contents_check(struct opening *opening)
 }
 
 /* ours */
+
+static bool is_fixed(const struct opening *opening)
+{
+	return opening->wish->is_swap || opening->wish->is_preallocated;
+}
+
+static void record_identify(struct zr_backing_record *record, const struct stat *st)
+{
+	const bool is_device = S_ISBLK(st->st_mode);
+
+	record->device = is_device ? st->st_rdev : st->st_dev;
+	record->inode = is_device ? 0 : st->st_ino;
+}
+
+static int record_make(const struct opening *opening, struct zr_backing_record *record)
+{
+	const struct backing_file_wish *wish = opening->wish;
+	const bool is_sealed = wish->key == ZR_BACKING_KEY_DEFAULT
+				       ? wish->is_swap
+				       : wish->key == ZR_BACKING_KEY_RANDOM;
+
+	*record = (struct zr_backing_record){
+		.size_bytes = opening->size_bytes,
+		.flags = (is_sealed ? ZR_BACKING_SEALED : 0u) |
+			 (is_fixed(opening) ? ZR_BACKING_FIXED : 0u) |
+			 (opening->is_device ? ZR_BACKING_DEVICE : 0u),
+	};
+	record->seal_bytes = seal_bytes(record->flags);
+	record_identify(record, &opening->found.st);
+	snprintf(record->path, sizeof(record->path), "%s", wish->path);
+	/* Neither is ever short once the system has started, and before that they wait. */
+	if (getrandom(record->nonce, sizeof(record->nonce), 0) != sizeof(record->nonce) ||
+	    (is_sealed && getrandom(record->key, sizeof(record->key), 0) != sizeof(record->key)))
+		return refuse_errno(opening, -EIO);
+	return 0;
+}
+
+static int opening_prepare(struct opening *opening)
+{
+	const uint32_t flags = opening->mark.flags;
+
+	opening->file.fd = opening->fd;
+	opening->file.was_left = opening->is_ours && flags & BACKING_MARK_IN_USE;
+	opening->file.is_made = opening->is_new || (opening->is_same && flags & BACKING_MARK_MADE);
+	if (opening->is_same && is_fixed(opening))
+		opening->written_bytes =
+			zr_align_down(zr_min(opening->mark.written_bytes, opening->size_before),
+				      ZR_BLOCK_BYTES);
+	return record_make(opening, &opening->file.record);
+}
 
 /* Where the filesystem takes O_DIRECT but not blocks of 4 KiB, it is of no use. */
 static bool direct_begin(int fd)
@@ -301,7 +350,7 @@ static int write_zeros(const struct opening *opening, uint64_t from, uint64_t to
 		if (zr_stop_is_wanted(opening->wish->stop))
 			return -EINTR;
 		n = zr_min(to - from, CHUNK_BYTES);
-		r = blocks_write(opening->fd, opening->is_direct, from, zeros, n);
+		r = blocks_write(opening->fd, opening->file.is_direct, from, zeros, n);
 	}
 	return r;
 }
@@ -311,100 +360,29 @@ static int write_zeros(const struct opening *opening, uint64_t from, uint64_t to
 static int opening_allocate(struct opening *opening)
 {
 	bool is_written = opening->wish->is_swap;
-	int r = 0;
+	int r;
 
-	do {
-		if (fallocate(opening->fd, 0, 0, (off_t)opening->size_bytes) == 0)
-			break;
-		r = -errno;
-	} while (r == -EINTR && !zr_stop_is_wanted(opening->wish->stop));
+	do
+		r = fallocate(opening->fd, 0, 0, (off_t)opening->size_bytes) < 0 ? -errno : 0;
+	while (r == -EINTR && !zr_stop_is_wanted(opening->wish->stop));
 	if (r == -EOPNOTSUPP) {
 		is_written = true;
 		r = 0;
 	}
-	if (r == 0 && is_written && opening->written_bytes < opening->size_bytes) {
-		r = write_zeros(opening, zr_align_down(opening->written_bytes, ZR_BLOCK_BYTES),
+	/* The mark's block is written with the mark. */
+	if (r == 0 && is_written) {
+		r = write_zeros(opening, zr_max(opening->written_bytes, BACKING_MARK_BYTES),
 				opening->size_bytes);
-		opening->written_bytes = opening->size_bytes;
+		opening->written_bytes = zr_max(opening->written_bytes, opening->size_bytes);
 	}
 	return r < 0 ? refuse_room(opening, r) : 0;
 }
 
-static bool is_fixed(const struct opening *opening)
+static int mark_put(struct opening *opening)
 {
-	return opening->wish->is_swap || opening->wish->is_preallocated;
-}
-
-static int opening_take(struct opening *opening)
-{
-	int r = 0, flags;
-
-	opening->is_taken = true;
-	opening->is_direct = direct_begin(opening->fd);
-	if (opening->is_device) {
-		r = write_zeros(opening, 0, zr_min(opening->size_bytes, CHUNK_BYTES));
-		return r < 0 ? refuse_errno(opening, r) : 0;
-	}
-	/* A filesystem that never writes in place allocates at every write, and frees. */
-	if (opening->is_new && ioctl(opening->fd, FS_IOC_GETFLAGS, &flags) == 0) {
-		flags |= FS_NOCOW_FL;
-		(void)ioctl(opening->fd, FS_IOC_SETFLAGS, &flags);
-	}
-	if (is_fixed(opening))
-		r = opening_allocate(opening);
-	else
-		opening->written_bytes = 0;
-	if (r == 0 && opening->size_bytes > opening->size_before &&
-	    ftruncate(opening->fd, (off_t)opening->size_bytes) < 0)
-		r = refuse_room(opening, -errno);
-	return r;
-}
-
-static void record_identify(struct zr_backing_record *record, const struct stat *st)
-{
-	const bool is_device = S_ISBLK(st->st_mode);
-
-	record->device = is_device ? st->st_rdev : st->st_dev;
-	record->inode = is_device ? 0 : st->st_ino;
-}
-
-static int record_make(const struct opening *opening, struct zr_backing_record *record)
-{
-	const struct backing_file_wish *wish = opening->wish;
-	const bool is_sealed = wish->key == ZR_BACKING_KEY_DEFAULT
-				       ? wish->is_swap
-				       : wish->key == ZR_BACKING_KEY_RANDOM;
-
-	*record = (struct zr_backing_record){
-		.size_bytes = opening->size_bytes,
-		.flags = (is_sealed ? ZR_BACKING_SEALED : 0u) |
-			 (is_fixed(opening) ? ZR_BACKING_FIXED : 0u) |
-			 (opening->is_device ? ZR_BACKING_DEVICE : 0u),
-	};
-	record->seal_bytes = seal_bytes(record->flags);
-	record_identify(record, &opening->found.st);
-	snprintf(record->path, sizeof(record->path), "%s", wish->path);
-	/* Neither is ever short once the system has started, and before that they wait. */
-	if (getrandom(record->nonce, sizeof(record->nonce), 0) != sizeof(record->nonce) ||
-	    (is_sealed && getrandom(record->key, sizeof(record->key), 0) != sizeof(record->key)))
-		return refuse_errno(opening, -EIO);
-	return 0;
-}
-
-static int opening_mark(struct opening *opening, struct backing_file *file)
-{
+	const struct backing_file *file = &opening->file;
 	int r;
 
-	*file = (struct backing_file){
-		.fd = opening->fd,
-		.is_direct = opening->is_direct,
-		.is_made = opening->is_new ||
-			   (opening->is_same && opening->mark.flags & BACKING_MARK_MADE),
-		.was_left = opening->is_ours && opening->mark.flags & BACKING_MARK_IN_USE,
-	};
-	r = record_make(opening, &file->record);
-	if (r < 0)
-		return r;
 	backing_mark_make(&opening->mark, &file->record,
 			  BACKING_MARK_IN_USE | (file->is_made ? BACKING_MARK_MADE : 0u),
 			  opening->written_bytes);
@@ -412,27 +390,59 @@ static int opening_mark(struct opening *opening, struct backing_file *file)
 	return r < 0 ? refuse_room(opening, r) : 0;
 }
 
+static int device_take(struct opening *opening)
+{
+	const int r = write_zeros(opening, 0, zr_min(opening->size_bytes, CHUNK_BYTES));
+
+	return r < 0 ? refuse_errno(opening, r) : mark_put(opening);
+}
+
+static int file_take(struct opening *opening)
+{
+	int r = 0, flags;
+
+	/* A filesystem that never writes in place allocates at every write, and frees. */
+	if (opening->is_new && ioctl(opening->fd, FS_IOC_GETFLAGS, &flags) == 0) {
+		flags |= FS_NOCOW_FL;
+		(void)ioctl(opening->fd, FS_IOC_SETFLAGS, &flags);
+	}
+	/* Writing it takes a while: what is left of it by a kill is still known as ours. */
+	if (opening->is_new)
+		r = mark_put(opening);
+	if (r == 0 && is_fixed(opening))
+		r = opening_allocate(opening);
+	if (r == 0 && opening->size_bytes > opening->size_before &&
+	    ftruncate(opening->fd, (off_t)opening->size_bytes) < 0)
+		r = refuse_room(opening, -errno);
+	return r < 0 ? r : mark_put(opening);
+}
+
+static int opening_take(struct opening *opening)
+{
+	opening->is_taken = true;
+	opening->file.is_direct = direct_begin(opening->fd);
+	return opening->is_device ? device_take(opening) : file_take(opening);
+}
+
 int backing_file_open(const struct backing_file_wish *wish, struct backing_file *file,
 		      char why[BACKING_WHY_MAX])
 {
 	static int (*const steps[])(struct opening *) = {
-		opening_find, opening_open, opening_size, contents_check, swap_check, opening_take,
+		opening_find, opening_open,    opening_size, contents_check,
+		swap_check,   opening_prepare, opening_take,
 	};
 	ZR_CLEANUP(opening_end)
 	struct opening opening = { .wish = wish, .why = why, .fd = -1, .found.parent = -1 };
-	struct backing_file opened;
 	size_t i;
 	int r;
 
 	r = wish_check(&opening);
 	for (i = 0; r == 0 && i < ZR_ARRAY_SIZE(steps); ++i)
 		r = steps[i](&opening);
-	if (r == 0)
-		r = opening_mark(&opening, &opened);
 	if (r < 0)
 		return r;
 	opening.fd = -1;
-	*file = opened;
+	*file = opening.file;
 	return 0;
 }
 

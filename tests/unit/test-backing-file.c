@@ -98,6 +98,20 @@ static bool blkid_finds_nothing(int fd)
 	return r == 1;
 }
 
+static unsigned int n_interruptions;
+
+int __real_fallocate64(int fd, int mode, off_t offset, off_t n_bytes);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t n_bytes);
+
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t n_bytes)
+{
+	if (n_interruptions == 0)
+		return __real_fallocate64(fd, mode, offset, n_bytes);
+	--n_interruptions;
+	errno = EINTR;
+	return -1;
+}
+
 /* what it is */
 
 static void test_a_file_is_made_and_goes(void)
@@ -474,6 +488,50 @@ static void test_writing_it_is_interrupted(void)
 	CHECK(stat_of(path).st_size == (off_t)MIB(1) && unlink(path) == 0);
 }
 
+static bool die_later(void *after)
+{
+	if (stop_later(after))
+		_exit(0);
+	return false;
+}
+
+/* What is left is known as what zramfs made, and the next run goes on with it. */
+static void test_a_death_while_it_is_written(void)
+{
+	const char *path = path_of("file");
+	unsigned int after = 3;
+	const struct zr_stop stop = { .is_wanted = die_later, .context = &after };
+	struct backing_file_wish wish = {
+		.path = path, .size_bytes = MIB(8), .is_swap = true, .stop = &stop
+	};
+	int status;
+	pid_t child;
+
+	n_asked = 0;
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0)
+		_exit(open_wish(&wish) == 0 ? 1 : 2);
+	CHECK(waitpid(child, &status, 0) == child && status == 0 && is_there(path));
+	wish.stop = NULL;
+	CHECK(open_wish(&wish) == 0 && file.is_made && file.was_left);
+	CHECK(fsync(file.fd) == 0 && is_written(file.fd, MIB(8)));
+	backing_file_close(file.fd, &file.record);
+	CHECK(!is_there(path));
+}
+
+/* A signal that nobody means to stop it with. */
+static void test_an_interrupted_allocation_is_gone_on_with(void)
+{
+	n_interruptions = 3;
+	CHECK(open_wish(&(struct backing_file_wish){ .path = path_of("file"),
+						     .size_bytes = MIB(2),
+						     .is_preallocated = true }) == 0);
+	CHECK(n_interruptions == 0);
+	CHECK(stat_of(path_of("file")).st_blocks * 512 >= (off_t)MIB(2));
+	backing_file_close(file.fd, &file.record);
+}
+
 /* On @type, which has 4 MiB. */
 static void full_filesystem(const char *type, const char *source, const char *options)
 {
@@ -709,6 +767,8 @@ int main(void)
 	RUN(test_keys_are_those_that_were_wished_for);
 	RUN(test_for_swap_all_is_written);
 	RUN(test_writing_it_is_interrupted);
+	RUN(test_a_death_while_it_is_written);
+	RUN(test_an_interrupted_allocation_is_gone_on_with);
 	RUN(test_a_full_filesystem_is_said);
 	RUN(test_a_simple_filesystem_will_do);
 	RUN(test_a_device_is_taken_whole);
