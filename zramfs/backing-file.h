@@ -6,14 +6,14 @@
  * Backing file: a file or block device, from being asked for to being given back
  *
  * Taken is: a file that is not there, if its size is said; an empty one; one that begins with 128
- * KiB of zeros, with our mark, or with a swap header (what mkswap prepared, as for compcache); a block
- * device on which libblkid finds nothing, or swap. Anything else is refused, by name: a typing error
- * destroys nothing. What is in use is refused: mounted, swapped on, below a loop device, another
- * zramfs's; and so is what lies on zramfs itself (below.h).
+ * KiB of zeros, with our mark, or with a swap header (what mkswap prepared, as for compcache); a
+ * block device on which libblkid finds nothing, or swap. Anything else is refused, by name: a
+ * typing error destroys nothing. What is in use is refused: mounted, swapped on, below a loop
+ * device, another zramfs's; and so is what lies on zramfs itself (below.h).
  *
  * What is taken is marked (backing-mark.h), so that nobody mounts it by mistake and a later
- * generation knows it again. It is nobody else's as long as any process has the descriptor: a device
- * by O_EXCL, a file by flock(2), which belongs to the open file and not to a process.
+ * generation knows it again. It is nobody else's as long as any process has the descriptor: a
+ * device by O_EXCL, a file by flock(2), which belongs to the open file and not to a process.
  *
  * A file that zramfs made goes when it is closed, since nobody else knows what it was for and what
  * is in it is nobody's: also one that a run which was killed had left behind. Whoever wants to keep
@@ -33,6 +33,7 @@
  *            -EINTR     @stop wanted it; the same
  * Cost:      where the disk is for swap, all of it is written once: seconds a GiB. Not so a file
  *            that says that it was, nor a device: what lies below that is the administrator's.
+ *            40 KiB of stack; a MiB of the heap, and what libblkid takes of it.
  */
 
 #include <stdbool.h>
@@ -68,10 +69,10 @@ struct backing_file {
 int backing_file_open(const struct backing_file_wish *wish, struct backing_file *file,
 		      char why[BACKING_WHY_MAX]);
 
-/* Is @fd still what @record says, for a generation that has both from another? Return: 0; -ESTALE for
- * another file, a shorter one, or one whose mark is not of this run; -errno of reading it. */
+/* Is @fd still what @record says, for a generation that has both from another? Return: 0; -ESTALE
+ * for another file, a shorter one, or one whose mark is not of this run; -errno of reading it. */
 int backing_file_verify(int fd, const struct zr_backing_record *record, char why[BACKING_WHY_MAX]);
 
-/* What is on it is nobody's any more: mark it so, or remove it. Closes @fd. What is not ours any more
- * (verify) is left alone. */
+/* What is on it is nobody's any more: mark it so, or remove it. Closes @fd. What is not ours any
+ * more (verify) is left alone. */
 void backing_file_close(int fd, const struct zr_backing_record *record);

@@ -5,8 +5,8 @@
 /*
  * Backing mark: the first block of a backing file
  *
- * Begins with a text for people (head -n 3 FILE), which no filesystem is found in. What follows says
- * which run has the file, and what becomes of it afterwards.
+ * Begins with a text for people (head -n 3 FILE), which no filesystem is found in. What follows
+ * says which run has the file, and what becomes of it afterwards.
  *
  * Ownership: the caller's; aligned, since the descriptor may be O_DIRECT.
  * Locking:   none.
@@ -24,7 +24,7 @@
 
 enum backing_mark_flags {
 	BACKING_MARK_IN_USE = 1, /* by the run of the nonce; else it is nobody's */
-	BACKING_MARK_MADE = 2,   /* by zramfs, if device and inode are still those of the file */
+	BACKING_MARK_MADE = 2,   /* by zramfs, if it is of this inode */
 };
 
 struct backing_mark {
@@ -32,15 +32,16 @@ struct backing_mark {
 	uint32_t version;
 	uint32_t flags;
 	uint8_t nonce[16];
-	uint64_t device, inode; /* as in the record */
+	uint64_t inode; /* as in the record; numbers of devices are others after a boot */
 	uint64_t size_bytes;
 	uint64_t written_bytes; /* below this all was written once, and nothing was punched since */
-	uint8_t none[BACKING_MARK_BYTES - 512 - 56];
+	uint8_t zeros[BACKING_MARK_BYTES - 512 - 48];
 };
 
 _Static_assert(sizeof(struct backing_mark) == BACKING_MARK_BYTES, "the mark is one block");
 
-/* Return: 0, also for what is no mark: backing_mark_is_ours(). */
+/* Return: 0, also for what is no mark: backing_mark_is_ours(). What another version says is not
+ * known, and zero. */
 int backing_mark_read(int fd, struct backing_mark *mark);
 bool backing_mark_is_ours(const struct backing_mark *mark);
 

@@ -175,7 +175,7 @@ static int walk_link(struct walk *walk, int fd, const char *left)
 	if ((size_t)n + (size_t)r >= sizeof(text))
 		return -ENAMETOOLONG;
 	if (++walk->n_links > LINKS_MAX)
-		return -ELOOP;
+		return -EMLINK;
 	memcpy(walk->rest, text, sizeof(text));
 	return text[0] == '/' ? walk_root(walk) : 0;
 }
@@ -260,18 +260,11 @@ static int descend_file(struct descent *descent, const struct below_file *file)
 	return descend_filesystem(descent, &file->place);
 }
 
-/* A path that the kernel names. What cannot be found, as from another mount namespace, is not
- * followed. */
-static int descend_path(struct descent *descent, const char *path)
+static int descend_found(struct descent *descent, struct below_file *file)
 {
-	struct below_file file;
-	int r;
+	const int r = descend_file(descent, file);
 
-	r = below_find(path, descent->mount_device, &file);
-	if (r < 0)
-		return r == -ELOOP ? r : 0;
-	r = descend_file(descent, &file);
-	below_file_close(&file);
+	below_file_close(file);
 	return r;
 }
 
@@ -322,8 +315,11 @@ static int descend_members(struct descent *descent, const char *path)
 	return r;
 }
 
+/* What follows is not inlined, for its paths are longer than all else on the way: threads of ours
+ * have small stacks. */
+
 /* The kernel's name of a device, as "loop3". */
-static void device_name(const char *sys_path, char name[NAME_MAX + 1])
+__attribute__((noinline)) static void device_name(const char *sys_path, char name[NAME_MAX + 1])
 {
 	char target[PATH_MAX];
 	const char *slash;
@@ -335,9 +331,43 @@ static void device_name(const char *sys_path, char name[NAME_MAX + 1])
 	snprintf(name, NAME_MAX + 1, "%.*s", NAME_MAX, slash ? slash + 1 : target);
 }
 
+/* A path that the kernel names. Return: 1: found; 0: not, as from another mount namespace; -ELOOP.
+ * */
+__attribute__((noinline)) static int find_named(const struct descent *descent, const char *path,
+						struct below_file *file)
+{
+	const int r = below_find(path, descent->mount_device, file);
+
+	return r == 0 ? 1 : r == -ELOOP ? r : 0;
+}
+
+/* The file of a loop device. The kernel says where it was opened, and " (deleted)" if it has no
+ * name any more: the walk ends at the mount before it comes to that. */
+__attribute__((noinline)) static int find_loop_file(const struct descent *descent,
+						    const char *sys_path, struct below_file *file)
+{
+	char text[PATH_MAX];
+
+	return sys_read(sys_path, text, sizeof(text)) ? find_named(descent, text, file) : 0;
+}
+
+/* What the filesystem of a place is made of. */
+__attribute__((noinline)) static int find_source(const struct descent *descent,
+						 const struct below_place *place,
+						 struct below_file *file, bool *is_btrfsp)
+{
+	struct mounted mounted;
+
+	if (!mounted_find(place, &mounted) || !mounted.source[0])
+		return 0;
+	*is_btrfsp = mounted.is_btrfs;
+	return find_named(descent, mounted.source, file);
+}
+
 static int descend_device(struct descent *descent, dev_t device)
 {
-	char path[64], below[SYS_PATH_MAX], text[PATH_MAX];
+	char path[64], below[SYS_PATH_MAX];
+	struct below_file file;
 	int r;
 
 	if (++descent->depth > DEPTH_MAX)
@@ -351,10 +381,10 @@ static int descend_device(struct descent *descent, dev_t device)
 		snprintf(below, sizeof(below), "%s/../dev", path);
 		r = descend_number(descent, below);
 	} else {
-		/* The kernel says where the file was opened, and " (deleted)" if it has no name any
-		 * more: the walk ends at the mount before it comes to that. */
 		snprintf(below, sizeof(below), "%s/loop/backing_file", path);
-		r = sys_read(below, text, sizeof(text)) ? descend_path(descent, text) : 0;
+		r = find_loop_file(descent, below, &file);
+		if (r == 1)
+			r = descend_found(descent, &file);
 		snprintf(below, sizeof(below), "%s/slaves", path);
 		if (r == 0)
 			r = descend_members(descent, below);
@@ -384,19 +414,16 @@ static int descend_btrfs(struct descent *descent, const struct below_file *sourc
 
 static int descend_anonymous(struct descent *descent, const struct below_place *place)
 {
-	struct mounted mounted = { 0 };
 	struct below_file source;
+	bool is_btrfs;
 	int r;
 
-	if (!mounted_find(place, &mounted) || !mounted.source[0])
-		return 0;
-	if (!mounted.is_btrfs)
-		return descend_path(descent, mounted.source);
-	r = below_find(mounted.source, descent->mount_device, &source);
-	if (r < 0)
-		return r == -ELOOP ? r : 0;
-	if (source.exists && S_ISBLK(source.st.st_mode))
-		r = descend_btrfs(descent, &source);
+	r = find_source(descent, place, &source, &is_btrfs);
+	if (r != 1)
+		return r;
+	if (!is_btrfs)
+		return descend_found(descent, &source);
+	r = source.exists && S_ISBLK(source.st.st_mode) ? descend_btrfs(descent, &source) : 0;
 	below_file_close(&source);
 	return r;
 }

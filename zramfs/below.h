@@ -9,8 +9,8 @@
  * what a file lies on is followed down, through loop devices, partitions, device mapper and md,
  * and filesystems on any of these, until it is a mount of zramfs, ours or another's, or ends.
  *
- * Whoever asks may be who serves the mount, and would wait for itself as well: so a path is walked a
- * name at a time, and no name is looked up in a mount of zramfs.
+ * Whoever asks may be who serves the mount, and would wait for itself as well: so a path is walked
+ * a name at a time, and no name is looked up in a mount of zramfs.
  *
  * Ownership: a found file's directory is the caller's until below_file_close().
  * Locking:   none.
@@ -40,12 +40,12 @@ struct below_file {
 };
 
 /* Find @path, an absolute one, through links to its end. What is not there but could be made is no
- * error. @mount_device: st_dev of our own mount; 0: none yet. Return: 0, -ELOOP where the path leads
- * onto zramfs (or through 40 links), -ENAMETOOLONG, or -errno. */
+ * error. @mount_device: st_dev of our own mount; 0: none yet. Return: 0, -ELOOP where the path
+ * leads onto zramfs, -EMLINK through more than 40 links, -ENAMETOOLONG, or -errno. */
 int below_find(const char *path, dev_t mount_device, struct below_file *file);
 void below_file_close(struct below_file *file);
 
 /* Does what was found lie on zramfs? A file by the filesystem that it is, or would be, on; a block
- * device by what it is made of. Return: 0, or -ELOOP; @what then says what it lies on, as "a mount of
- * zramfs" or "loop3, which lies on a mount of zramfs". */
+ * device by what it is made of. Return: 0, or -ELOOP; @what then says what it lies on, as "a mount
+ * of zramfs" or "loop3, which lies on a mount of zramfs". */
 int below_check(const struct below_file *file, dev_t mount_device, char what[BELOW_WHAT_MAX]);

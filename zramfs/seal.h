@@ -10,11 +10,11 @@
  * seal before it, which is checked before a byte of it is used:
  *
  *   with a key      8 bytes sequence, 16 bytes tag, the object encrypted: ChaCha20-Poly1305 (IETF).
- *                   The nonce is the sequence, which is used once; the tag covers the disk, the page
- *                   and the nonce of the run as well
- *   without         8 bytes proof, the object as it is: SipHash-2-4 of the object, with a key made of
- *                   the nonce of the run, the disk and the page. Whoever reads the file can make one:
- *                   it is no defence, but finds every accident but one in 2^64
+ *                   The nonce is the sequence, which is used once; the tag covers the disk, the
+ *                   page and the nonce of the run as well
+ *   without         8 bytes proof, the object as it is: SipHash-2-4 of the object, with a key made
+ *                   of the nonce of the run, the disk and the page. Whoever reads the file can make
+ *                   one: it is no defence, but finds every accident but one in 2^64
  *
  * What neither tells apart is an older frame of the same page of the same run, where a newer one
  * was acknowledged by the file and never arrived there.

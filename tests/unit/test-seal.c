@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* What is opened is what was sealed, for that page of that run: whatever else the file gives back. */
+/* What is opened is what was sealed, for that page of that run: whatever else the file gives back.
+ * */
 
 #include "test.h"
 
