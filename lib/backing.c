@@ -9,6 +9,9 @@
 /* Numbers reserved in the store in one go: as many are skipped after a death. */
 #define SEQUENCE_STEP 65536u
 
+/* Spreads what goes up in steps over the file: 2^64 over the golden ratio. */
+#define CURSOR_STEP UINT64_C(0x9e3779b97f4a7c15)
+
 static uint64_t first_block(zr_slot slot)
 {
 	return zr_slot_file_position(slot) * ZR_CELL_UNIT >> ZR_BLOCK_SHIFT;
@@ -50,7 +53,6 @@ int zr_backing_new(struct zr_backing **backingp, struct zr_backing_record *recor
 	atomic_store(&backing->xn_free, backing->n_blocks - 1);
 	/* What a former process wrote, and what goes, is punched as if this one had. */
 	memset(backing->dirty, 0xff, (backing->n_blocks + 63) / 64 * sizeof(*backing->dirty));
-	backing->cursor = 1;
 	zr_backing_begin(backing);
 	*backingp = backing;
 	return 0;
@@ -61,6 +63,8 @@ void zr_backing_begin(struct zr_backing *backing)
 	backing->id = atomic_load(&backing->record->id);
 	backing->sequence = atomic_load(&backing->record->sequence);
 	backing->reserved_to = backing->sequence;
+	/* Not where one that was killed was writing: over a network that may still be under way. */
+	backing->cursor = 1 + backing->sequence * CURSOR_STEP % (backing->n_blocks - 1);
 }
 
 struct zr_backing *zr_backing_free(struct zr_backing *backing)

@@ -55,24 +55,14 @@ uint64_t zr_store_backing_free_blocks(struct zr_store *store, uint64_t id)
 
 /* making and closing */
 
-static int index_unused_locked(const struct zr_store *store)
+int zr_store_backing_add(struct zr_store *store, unsigned int index,
+			 const struct zr_backing_record *wanted, const struct zr_backing_io *io,
+			 uint64_t *idp)
 {
-	int i;
+	struct zr_backing_record *record = &store->superblock->backings[index];
+	int r;
 
-	zr_assert_held(ZR_RANK_DIR);
-
-	for (i = 0; i < (int)ZR_BACKINGS_MAX; ++i) {
-		if (atomic_load(&store->superblock->backings[i].id) == 0)
-			return i;
-	}
-	return -ENOSPC;
-}
-
-int zr_store_backing_add(struct zr_store *store, const struct zr_backing_record *wanted,
-			 const struct zr_backing_io *io, uint64_t *idp)
-{
-	struct zr_backing_record *record;
-	int i, r;
+	ZR_ASSERT(index < ZR_BACKINGS_MAX);
 
 	if (wanted->seal_bytes > ZR_SEAL_BYTES_MAX || wanted->size_bytes < 2 * ZR_BLOCK_BYTES ||
 	    wanted->size_bytes % ZR_BLOCK_BYTES != 0 || wanted->size_bytes > ZR_BACKING_BYTES_MAX ||
@@ -81,19 +71,18 @@ int zr_store_backing_add(struct zr_store *store, const struct zr_backing_record 
 
 	ZR_GUARD_EXCLUSIVE(&store->dir);
 
-	i = index_unused_locked(store);
-	if (i < 0)
-		return i;
-	record = &store->superblock->backings[i];
+	if (atomic_load(&record->id) != 0)
+		return -EEXIST;
 	memcpy((uint8_t *)record + sizeof(record->id), (const uint8_t *)wanted + sizeof(record->id),
 	       sizeof(*record) - sizeof(record->id));
 	atomic_store(&record->sequence, 0);
-	r = zr_backing_new(&store->backings[i], record, io);
+	r = zr_backing_new(&store->backings[index], record, io);
 	if (r < 0)
 		return r;
 
 	ZR_CRASH("backing");
 	*idp = atomic_fetch_add(&store->superblock->next_backing_id, 1) + 1;
+	store->backings[index]->id = *idp;
 	atomic_store(&record->id, *idp);
 	return 0;
 }
@@ -109,6 +98,24 @@ static bool is_named_locked(const struct zr_store *store, uint64_t id)
 	return false;
 }
 
+static bool is_idle_locked(const struct zr_store *store, unsigned int index)
+{
+	zr_assert_held(ZR_RANK_DIR);
+
+	return !is_named_locked(store, store->backings[index]->id) &&
+	       atomic_load(&store->backings[index]->xusers) == 0;
+}
+
+bool zr_store_backing_is_idle(struct zr_store *store, uint64_t id)
+{
+	int i;
+
+	ZR_GUARD_SHARED(&store->dir);
+
+	i = index_find(store, id);
+	return i >= 0 && is_idle_locked(store, (unsigned int)i);
+}
+
 int zr_store_backing_remove(struct zr_store *store, uint64_t id)
 {
 	struct zr_backing_record *record;
@@ -119,7 +126,7 @@ int zr_store_backing_remove(struct zr_store *store, uint64_t id)
 	i = index_find(store, id);
 	if (i < 0)
 		return i;
-	if (is_named_locked(store, id) || atomic_load(&store->backings[i]->xusers) > 0)
+	if (!is_idle_locked(store, (unsigned int)i))
 		return -EBUSY;
 
 	record = &store->superblock->backings[i];

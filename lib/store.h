@@ -132,13 +132,14 @@ int zr_store_rename(struct zr_store *store, struct zr_disk *disk, const char *na
 struct zr_disk *zr_disk_unpin(struct zr_store *store, struct zr_disk *disk);
 
 /*
- * Files that pages are written back to. @wanted is what becomes the record, but for its id and
- * sequence, of a file that nobody else has; @io outlives the store. The file is the caller's to open
- * and to keep, and to close once zr_store_backing_remove() succeeded.
- * Return: 0, -ENOSPC where there are ZR_BACKINGS_MAX, -EINVAL, -ENOMEM.
+ * Files that pages are written back to. @wanted is what becomes the record of that index, but for its
+ * id and sequence, of a file that nobody else has; @io outlives the store. The file is the caller's
+ * to open and to keep, and to close once zr_store_backing_remove() succeeded.
+ * Return: 0, -EEXIST where the index is taken, -EINVAL, -ENOMEM.
  */
-int zr_store_backing_add(struct zr_store *store, const struct zr_backing_record *wanted,
-			 const struct zr_backing_io *io, uint64_t *idp);
+int zr_store_backing_add(struct zr_store *store, unsigned int index,
+			 const struct zr_backing_record *wanted, const struct zr_backing_io *io,
+			 uint64_t *idp);
 
 /* Return: 0, -ENOENT, or -EBUSY while a disk has it, or its last pages are on their way out. */
 int zr_store_backing_remove(struct zr_store *store, uint64_t id);
@@ -146,6 +147,9 @@ int zr_store_backing_remove(struct zr_store *store, uint64_t id);
 /* NULL where the record is free. Before the store is loaded it may change at any time. */
 const struct zr_backing_record *zr_store_backing_at(const struct zr_store *store,
 						    unsigned int index);
+
+/* Would zr_store_backing_remove() succeed? */
+bool zr_store_backing_is_idle(struct zr_store *store, uint64_t id);
 
 /* Blocks of 4 KiB that nothing is in. */
 uint64_t zr_store_backing_free_blocks(struct zr_store *store, uint64_t id);

@@ -522,5 +522,7 @@ void backing_file_close(int fd, const struct zr_backing_record *record)
 			(void)backing_mark_write(fd, &mark);
 		}
 	}
+	/* Others may have a copy of the descriptor for a moment more. */
+	(void)flock(fd, LOCK_UN);
 	close(fd);
 }

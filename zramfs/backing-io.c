@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
 #include "blocks.h"
@@ -28,6 +29,8 @@ static void error_keep(struct backing_io *backing, const struct backing_io_error
 		return;
 	backing->first_error = *error;
 	atomic_store(&backing->xerror_state, ERROR_KEPT);
+	if (backing->news >= 0)
+		(void)!eventfd_write(backing->news, 1);
 }
 
 bool backing_io_take_error(struct backing_io *backing, struct backing_io_error *errorp)
@@ -124,7 +127,8 @@ static int io_open(void *context, const struct zr_frame_owner *owner, const void
 	return r;
 }
 
-void backing_io_init(struct backing_io *backing, int fd, const struct zr_backing_record *record)
+void backing_io_init(struct backing_io *backing, int fd, const struct zr_backing_record *record,
+		     int news)
 {
 	*backing = (struct backing_io){
 		.io = { .context = backing,
@@ -135,6 +139,7 @@ void backing_io_init(struct backing_io *backing, int fd, const struct zr_backing
 			.open = io_open },
 		.record = record,
 		.fd = fd,
+		.news = news,
 		.is_direct = blocks_are_direct(fd),
 	};
 }

@@ -40,13 +40,15 @@ struct backing_io {
 		io; /* for zr_backing_new(); its context is this struct, which stays put */
 	const struct zr_backing_record *record;
 	int fd;
+	int news; /* eventfd, told of the first error; -1: none */
 	bool is_direct;
 	_Atomic bool xcannot_punch;
 	_Atomic int xerror_state;
 	struct backing_io_error first_error; /* whose state says that it is there */
 };
 
-void backing_io_init(struct backing_io *backing, int fd, const struct zr_backing_record *record);
+void backing_io_init(struct backing_io *backing, int fd, const struct zr_backing_record *record,
+		     int news);
 
 /* The first error there was, once: true, and *errorp is set. */
 bool backing_io_take_error(struct backing_io *backing, struct backing_io_error *errorp);

@@ -62,7 +62,12 @@ int fs_start(struct fs *fs)
 
 int fs_let_wait(struct fs *fs)
 {
-	return zr_ctx_let_wait(fs->ctx);
+	int r;
+
+	records_lock(&fs->records);
+	r = zr_ctx_let_wait(fs->ctx);
+	records_unlock(&fs->records);
+	return r;
 }
 
 void fs_calm(struct fs *fs)

@@ -39,6 +39,7 @@
 #include "store.h"
 
 struct rings;
+struct tiering;
 struct zr_attr_daemon;
 
 /* Requests on a disk that the kernel may have under way: 12, its default, throttles a loop device.
@@ -60,6 +61,7 @@ struct fs {
 	struct rings *rings; /* NULL: requests come from /dev/fuse. Set before anything is served */
 	/* set by the worker before anything is served; NULL: there is none */
 	const struct zr_attr_daemon *daemon;
+	struct tiering *tiering;
 	pthread_mutex_t lock;
 	/* protected by lock */
 	struct zr_disk_spec defaults; /* of disks that are created, and what reset goes back to */
@@ -76,8 +78,8 @@ int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
 /* The threads for jobs, once those that serve disks are there: nothing is asked for yet. */
 int fs_start(struct fs *fs);
 
-/* Jobs that change disks wait for a backing file where they must, from now on. After fs_start(), by
- * who may use the context. Return: 0 or -ENOMEM. */
+/* Jobs that change disks wait for a backing file where they must, from now on. After fs_start(), and
+ * not under the lock of records. Return: 0 or -ENOMEM. */
 int fs_let_wait(struct fs *fs);
 
 /* The threads are in no hurry any more (hurry.h). */

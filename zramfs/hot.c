@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "change.h"
 #include "log.h"
 #include "ops.h"
 
@@ -25,7 +24,7 @@ int hot_add(struct fs *fs, struct op *op, uint32_t uid, uint32_t gid)
 
 	spec.attrs.uid = uid;
 	spec.attrs.gid = gid;
-	r = change_make(fs, op, &spec, &disk);
+	r = ops_make_disk(fs, op, &spec, &disk);
 	if (r < 0) {
 		log_line("hot_add: disk %s: cannot make it: %s", spec.attrs.name, strerror(-r));
 		return r;

@@ -6,6 +6,7 @@
  * Keeper parts: what the files of the keeper share
  *
  *   keeper.c    children, deaths, messages, looks, signals
+ *   keeper-keeps.c   what workers to come are given
  *   upgrade.c   a worker of another binary in place of the one that serves
  *
  * Ownership: as keeper.h.
@@ -74,9 +75,10 @@ struct keeper {
 	char binary_path[PATH_MAX];
 	char *arguments[OPTIONS_REST_MAX]; /* for workers */
 	int fuse_fd, store_fd, config_fd, binary, signals;
-	int entries_fd;               /* -1: requests come from /dev/fuse */
-	struct entries_head *entries; /* the same; NULL: the same */
-	void *config_text;            /* mapped; NULL: it has none */
+	int entries_fd;                   /* -1: requests come from /dev/fuse */
+	int backing_fds[ZR_BACKINGS_MAX]; /* -1: there is none */
+	struct entries_head *entries;     /* the same; NULL: the same */
+	void *config_text;                /* mapped; NULL: it has none */
 	size_t n_config;
 	struct shelf *shelf;
 	struct detach *detach; /* NULL once the first worker was ready */
@@ -103,6 +105,16 @@ struct keeper {
 int keeper_launch(struct keeper *keeper, struct child *child, int binary);
 void keeper_serve(struct keeper *keeper);
 void keeper_drop_spare(struct keeper *keeper);
+
+/* Workers to come read the configuration when nobody serves, maybe: it must not be swapped out to one
+ * of our own disks. Whatever this process maps is locked. */
+void keeper_hold_config(struct keeper *keeper);
+
+/* The worker has read another. Return: is it another, so that there is no spare one now? */
+bool keeper_take_config(struct keeper *keeper, int fd);
+
+/* The worker has opened a backing file, or closed it (@fd -1): who may follow gets it, too. */
+void keeper_take_backing(struct keeper *keeper, uint64_t index, int fd);
 
 /* Make a worker of @binary ready, which is the keeper's from now on; -1: of the program's own path
  * as it is now. @path: what it is called. @is_asked: the worker wants an answer. */

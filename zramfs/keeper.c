@@ -81,6 +81,7 @@ int keeper_launch(struct keeper *keeper, struct child *child, int binary)
 	if (r < 0)
 		return r;
 	launch.fds[LAUNCH_WIRE] = ends[1];
+	launch_back(&launch, keeper->backing_fds);
 	r = launch_run(&launch);
 	close(ends[1]);
 	if (r < 0) {
@@ -400,56 +401,6 @@ static void worker_ready(struct keeper *keeper, const struct wire_message *messa
 	asked_for_tell(keeper);
 }
 
-/* Workers to come read the configuration when nobody serves, maybe: it must not be swapped out to one
- * of our own disks. Whatever this process maps is locked. */
-static void config_hold(struct keeper *keeper)
-{
-	struct stat st;
-
-	if (keeper->config_text)
-		munmap(keeper->config_text, keeper->n_config);
-	keeper->config_text = NULL;
-	if (fstat(keeper->config_fd, &st) < 0 || st.st_size == 0)
-		return;
-	keeper->n_config = (size_t)st.st_size;
-	keeper->config_text = mmap(NULL, keeper->n_config, PROT_READ, MAP_SHARED | MAP_POPULATE,
-				   keeper->config_fd, 0);
-	if (keeper->config_text == MAP_FAILED)
-		keeper->config_text = NULL;
-}
-
-/* Is what @fd has what we have? */
-static bool config_is_same(const struct keeper *keeper, int fd)
-{
-	struct stat st;
-	void *text;
-	bool same;
-
-	if (!keeper->config_text || fstat(fd, &st) < 0 || (size_t)st.st_size != keeper->n_config)
-		return false;
-	text = mmap(NULL, keeper->n_config, PROT_READ, MAP_SHARED, fd, 0);
-	if (text == MAP_FAILED)
-		return false;
-	same = memcmp(text, keeper->config_text, keeper->n_config) == 0;
-	munmap(text, keeper->n_config);
-	return same;
-}
-
-static void config_take(struct keeper *keeper, int fd)
-{
-	if (fd < 0)
-		return;
-	if (config_is_same(keeper, fd)) {
-		close(fd);
-		return;
-	}
-	close(keeper->config_fd);
-	keeper->config_fd = fd;
-	config_hold(keeper);
-	keeper_drop_spare(keeper); /* who was given the old one */
-	children_provide(keeper);
-}
-
 static void worker_message(struct keeper *keeper, const struct wire_message *message, int fd)
 {
 	struct child *worker = &keeper->worker;
@@ -467,10 +418,14 @@ static void worker_message(struct keeper *keeper, const struct wire_message *mes
 		children_provide(keeper);
 		break;
 	case WIRE_CONFIG:
-		config_take(keeper, fd);
+		if (keeper_take_config(keeper, fd))
+			children_provide(keeper);
 		return;
 	case WIRE_UPGRADE:
 		upgrade_begin(keeper, fd, message->text, true);
+		return;
+	case WIRE_BACKING:
+		keeper_take_backing(keeper, message->value, fd);
 		return;
 	case WIRE_REFUSED:
 		if (keeper->upgrade.is_draining && worker->state == CHILD_READY)
@@ -712,7 +667,7 @@ static int keeper_init(struct keeper *keeper, const struct options *options)
 	r = signals_take(keeper);
 	if (r < 0)
 		return r;
-	config_hold(keeper);
+	keeper_hold_config(keeper);
 	if (keeper->entries_fd >= 0) {
 		keeper->entries = entries_look(keeper->entries_fd);
 		if (!keeper->entries)
@@ -731,6 +686,7 @@ int keeper_run(const struct options *options, const struct start *start, struct 
 	keeper.store_fd = start->store_fd;
 	keeper.config_fd = start->config_fd;
 	keeper.entries_fd = start->entries_fd;
+	memcpy(keeper.backing_fds, start->backing_fds, sizeof(keeper.backing_fds));
 	keeper.detach = detach;
 	keeper.resolved = options->mountpoint;
 	keeper.binary = open("/proc/self/exe", O_PATH | O_CLOEXEC);
@@ -750,6 +706,7 @@ int keeper_run(const struct options *options, const struct start *start, struct 
 int keeper_run_again(const struct options *options)
 {
 	static struct keeper keeper;
+	unsigned int i;
 	int r;
 
 	keeper.fuse_fd = LAUNCH_FUSE;
@@ -757,6 +714,8 @@ int keeper_run_again(const struct options *options)
 	keeper.config_fd = LAUNCH_CONFIG;
 	keeper.binary = LAUNCH_BINARY;
 	keeper.entries_fd = launch_found(LAUNCH_ENTRIES);
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
+		keeper.backing_fds[i] = launch_found(LAUNCH_BACKING + i);
 	keeper.resolved = options->mountpoint;
 	r = keeper_init(&keeper, options);
 	if (r < 0) {

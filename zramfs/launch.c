@@ -94,6 +94,14 @@ void launch_look(void)
 		was_given[fd] = fcntl(fd, F_GETFD) >= 0;
 }
 
+void launch_back(struct launch *launch, const int fds[ZR_BACKINGS_MAX])
+{
+	unsigned int i;
+
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
+		launch->fds[LAUNCH_BACKING + i] = fds[i];
+}
+
 int launch_found(enum launch_fd fd)
 {
 	return was_given[fd] ? (int)fd : -1;

@@ -17,6 +17,8 @@
 
 #include <sys/types.h>
 
+#include "layout.h"
+
 /* Where a launched process finds what. */
 enum launch_fd {
 	LAUNCH_FUSE = 3,    /* /dev/fuse */
@@ -25,7 +27,8 @@ enum launch_fd {
 	LAUNCH_CONFIG = 6,  /* the text of the configuration; empty: there is none */
 	LAUNCH_BINARY = 7,  /* the program: to launch with */
 	LAUNCH_ENTRIES = 8, /* for io_uring; none: requests come from LAUNCH_FUSE */
-	LAUNCH_END = 9,
+	LAUNCH_BACKING = 9, /* backing files, by index; none: there is none */
+	LAUNCH_END = LAUNCH_BACKING + ZR_BACKINGS_MAX,
 };
 
 struct launch {
@@ -37,6 +40,9 @@ struct launch {
 /* By who was launched, before it opens anything: what is open later may be its own, a socket to
  * syslog for one. */
 void launch_look(void);
+
+/* Of what is to be launched: it gets these backing files. */
+void launch_back(struct launch *launch, const int fds[ZR_BACKINGS_MAX]);
 
 /* By who was launched: @fd; -1: it was not given. */
 int launch_found(enum launch_fd fd);

@@ -12,7 +12,9 @@
 
 #include "change.h"
 #include "crash.h"
+#include "request.h"
 #include "snapshot.h"
+#include "tiering.h"
 #include "tree.h"
 #include "vfile.h"
 
@@ -160,6 +162,21 @@ int ops_setattr(struct fs *fs, struct op *op)
 
 /* making, removing, renaming */
 
+int ops_make_disk(struct fs *fs, struct op *op, const struct zr_disk_spec *spec,
+		  struct zr_disk **diskp)
+{
+	struct zr_disk_spec held = *spec;
+	int r;
+
+	/* A file may take long to open: before the lock that all changes want. */
+	r = tiering_hold(fs->tiering, &held, request_stop(op));
+	if (r < 0)
+		return r;
+	r = change_make(fs, op, &held, diskp);
+	tiering_release(fs->tiering, &held);
+	return r;
+}
+
 /* A new disk of size 0 with the configured defaults, pinned. */
 static int disk_create(struct fs *fs, struct op *op, struct zr_disk **diskp)
 {
@@ -181,7 +198,7 @@ static int disk_create(struct fs *fs, struct op *op, struct zr_disk **diskp)
 	spec.attrs.uid = caller->uid;
 	spec.attrs.gid = caller->gid;
 
-	r = change_make(fs, op, &spec, diskp);
+	r = ops_make_disk(fs, op, &spec, diskp);
 	if (r == 0)
 		fs_directory_changed(fs);
 	return r;

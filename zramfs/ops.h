@@ -28,5 +28,10 @@ int ops_release(struct fs *fs, struct op *op);
 int ops_readdir(struct fs *fs, struct op *op);
 int ops_statfs(struct fs *fs, struct op *op);
 
+/* A new disk as specified, pinned, once its backing file is open. Return: also what change_make()
+ * says. */
+int ops_make_disk(struct fs *fs, struct op *op, const struct zr_disk_spec *spec,
+		  struct zr_disk **diskp);
+
 /* Remove @disk, unless it is in use. Return: 0, -EBUSY, or -ENOENT if it went meanwhile. */
 int ops_remove_disk(struct fs *fs, struct op *op, struct zr_disk *disk, const char *name);

@@ -12,6 +12,7 @@
 #include "change.h"
 #include "log.h"
 #include "start.h"
+#include "tiering.h"
 
 /* It is set last: most of what else is set can be only before it. */
 #define KEY_DISKSIZE "disksize"
@@ -94,6 +95,21 @@ static bool disk_exists(struct zr_store *store, const char *name)
 	return disk != NULL;
 }
 
+static int disk_add(struct run *run, const struct zr_disk_spec *spec, struct zr_disk **diskp)
+{
+	struct zr_disk_spec held = *spec;
+	int r;
+
+	r = tiering_hold(run->fs->tiering, &held, (struct zr_stop){ 0 });
+	if (r < 0)
+		return r;
+	records_lock(&run->fs->records);
+	r = zr_store_add(run->store, run->fs->ctx, &held, diskp);
+	records_unlock(&run->fs->records);
+	tiering_release(run->fs->tiering, &held);
+	return r;
+}
+
 /* All of them or, after an error, none. */
 static int disks_add(struct run *run)
 {
@@ -112,9 +128,7 @@ static int disks_add(struct run *run)
 		if (disk_exists(run->store, spec->attrs.name) ||
 		    config_find(run->before, spec->attrs.name))
 			continue;
-		records_lock(&run->fs->records);
-		r = zr_store_add(run->store, run->fs->ctx, spec, &run->added[run->n_added]);
-		records_unlock(&run->fs->records);
+		r = disk_add(run, spec, &run->added[run->n_added]);
 		if (r == 0)
 			++run->n_added;
 		else

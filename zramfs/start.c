@@ -12,9 +12,11 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "backings.h"
 #include "fs.h"
 #include "log.h"
 #include "mount.h"
+#include "seal.h"
 #include "shelf.h"
 #include "transport.h"
 
@@ -193,20 +195,26 @@ static uint64_t offsets_wanted(void)
 	       OFFSETS_MORE;
 }
 
-static int disk_add(struct zr_store *store, struct zr_ctx *ctx, const struct zr_disk_spec *spec)
+static int disk_add(struct backings *backings, struct zr_ctx *ctx, const struct zr_disk_spec *spec)
 {
+	struct zr_disk_spec held = *spec;
 	struct zr_disk *disk = NULL;
 	int r;
 
-	r = zr_store_add(store, ctx, spec, &disk);
+	r = backings_hold(backings, &held, (struct zr_stop){ 0 });
+	if (r == 0) {
+		r = zr_store_add(backings->store, ctx, &held, &disk);
+		backings_release(backings, &held);
+	}
 	if (r < 0)
 		log_line("disk %s: cannot make it: %s", spec->attrs.name, strerror(-r));
-	zr_disk_unpin(store, disk);
+	zr_disk_unpin(backings->store, disk);
 	return r;
 }
 
-static int store_fill(struct zr_store *store, const struct config *config)
+static int store_fill(struct backings *backings, const struct config *config)
 {
+	struct zr_store *store = backings->store;
 	ZR_CLEANUP(zr_ctx_freep) struct zr_ctx *ctx = NULL;
 	struct shelf *shelf;
 	size_t i;
@@ -224,7 +232,32 @@ static int store_fill(struct zr_store *store, const struct config *config)
 	atomic_store(&shelf->poll_us, config->daemon.poll_us);
 	zr_store_set_mem_limit(store, config->daemon.mem_limit_bytes);
 	for (i = 0; r == 0 && i < config->n_disks; ++i)
-		r = disk_add(store, ctx, &config->disks[i].spec);
+		r = disk_add(backings, ctx, &config->disks[i].spec);
+	return r;
+}
+
+/* The same, with the backing files, which stay open for who serves. */
+static int files_fill(struct start *start, struct zr_store *store, const struct config *config)
+{
+	struct backings backings;
+	unsigned int i;
+	int r;
+
+	r = seal_init();
+	if (r == 0)
+		r = backings_init(&backings, store);
+	if (r < 0) {
+		log_line("cannot make the store: %s", strerror(-r));
+		return r;
+	}
+	r = store_fill(&backings, config);
+	if (r < 0)
+		backings_close(&backings);
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i) {
+		start->backing_fds[i] = backings.files[i].fd;
+		backings.files[i].fd = -1;
+	}
+	backings_deinit(&backings);
 	return r;
 }
 
@@ -238,7 +271,7 @@ static int store_make(struct start *start, const struct config *config)
 		log_line("cannot make the store: %s", strerror(-r));
 		return r;
 	}
-	r = store_fill(store, config);
+	r = files_fill(start, store, config);
 	if (r < 0)
 		return r;
 
@@ -307,6 +340,22 @@ static int mount_make(struct start *start, const struct options *options)
 	return shelf_note_mount(start->store_fd, (uint64_t)mount_identity(options->mountpoint));
 }
 
+/* Nobody will serve: what was opened is nobody's. */
+static void files_close(struct start *start)
+{
+	ZR_CLEANUP(zr_store_freep) struct zr_store *store = NULL;
+	struct backings backings;
+	unsigned int i;
+
+	if (zr_store_map(&store, fcntl(start->store_fd, F_DUPFD_CLOEXEC, 3)) < 0 ||
+	    backings_init(&backings, store) < 0)
+		return;
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
+		backings_take(&backings, i, start->backing_fds[i]);
+	backings_close(&backings);
+	backings_deinit(&backings);
+}
+
 int start_make(struct start *start, const struct options *options, const struct config *config)
 {
 	int r;
@@ -317,6 +366,8 @@ int start_make(struct start *start, const struct options *options, const struct 
 	if (r < 0)
 		return r;
 	r = mount_make(start, options);
+	if (r < 0)
+		files_close(start);
 	if (r < 0)
 		close(start->store_fd);
 	return r;

@@ -24,7 +24,8 @@ struct start {
 	int fuse_fd;
 	int store_fd;
 	int entries_fd; /* for io_uring (entries.h); -1: requests come from /dev/fuse */
-	int config_fd;  /* the text of the configuration, by which messages call it config_path */
+	int backing_fds[ZR_BACKINGS_MAX]; /* -1: there is none */
+	int config_fd; /* the text of the configuration, by which messages call it config_path */
 };
 
 /* The configuration that @options name, and its text in *fdp, empty if they name none. Return:

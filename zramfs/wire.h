@@ -16,7 +16,8 @@
  *     REFUSED   cannot: error, text                  TERMINATE end, unless a disk is in use
  *     CONFIG    fd: what was read last               DRAIN    finish what is in hand, and exit
  *     UPGRADE   fd: a binary                         UPGRADED  it went as error and text say
- *                                                    FOLLOW   the store has grown
+ *     BACKING   fd: a backing file, of the index     FOLLOW   the store has grown
+ *               that value is; none: it went         BACKED   fd, value: as BACKING
  *
  * Ownership: a descriptor that came with a message is the receiver's.
  * Locking:   one thread each end reads; any may send.
@@ -33,6 +34,7 @@ enum wire_kind {
 	WIRE_REFUSED = 4,
 	WIRE_CONFIG = 5,
 	WIRE_UPGRADE = 6,
+	WIRE_BACKING = 7,
 	WIRE_PREPARE = 16,
 	WIRE_SERVE = 17,
 	WIRE_RELOAD = 18,
@@ -40,6 +42,7 @@ enum wire_kind {
 	WIRE_DRAIN = 20,
 	WIRE_UPGRADED = 21,
 	WIRE_FOLLOW = 22,
+	WIRE_BACKED = 23,
 };
 
 #define WIRE_TEXT_MAX 240u
@@ -48,7 +51,8 @@ struct wire_message {
 	uint32_t kind; /* enum wire_kind */
 	int32_t error; /* 0, an errno, or a signal */
 	uint64_t
-		value; /* SERVE: the number of the generation; READY: of requests found to be poison */
+		value; /* SERVE: the number of the generation; READY: of requests found to be poison;
+			  BACKING, BACKED: an index */
 	char text[WIRE_TEXT_MAX];
 	uint32_t version; /* of what both ends keep in the store: SHELF_VERSION */
 	uint32_t more;    /* READY: PREPARED will follow */

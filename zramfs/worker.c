@@ -25,11 +25,13 @@
 #include "reload.h"
 #include "rings.h"
 #include "safety.h"
+#include "seal.h"
 #include "sync.h"
 #include "transport.h"
 #include "launch.h"
 #include "wire.h"
 #include "wish.h"
+#include "worker-parts.h"
 
 /* A second signal within this time ends the mount though a disk is in use. */
 #define FORCE_WINDOW_S 5
@@ -41,27 +43,6 @@
 #define JOBS_MS 200
 
 _Static_assert(ZR_THREADS_MAX <= CHANNEL_THREADS_MAX, "what can be asked for can be started");
-
-struct worker {
-	const struct options *options;          /* with absolute paths */
-	int fuse_fd, store_fd, config_fd, wire; /* wire: -1 without a keeper */
-	int entries_fd;                         /* -1: requests come from /dev/fuse */
-	int64_t renewed_ns;                     /* when a keeper was started last */
-	bool is_unkept;                         /* no keeper has said anything since one died */
-	uint64_t generation;
-	unsigned int n_poison; /* requests that were found to be, when it took over */
-	struct config *config;
-	struct zr_store *store;
-	struct shelf *shelf;
-	struct fuse_session *session;
-	struct fs fs;
-	struct channel *channel;
-	struct reload reload;
-	struct zr_attr_daemon daemon;
-	struct wish wish;
-	int signals;     /* signalfd, without a keeper; else -1 */
-	time_t asked_at; /* when an end was refused last; 0: never */
-};
 
 /* What cannot go on is told to the keeper, who knows whether it matters. */
 __attribute__((format(printf, 3, 4))) static int refuse(struct worker *worker, int error,
@@ -78,81 +59,6 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct worker *worker, i
 	else
 		(void)wire_send(worker->wire, &message, -1);
 	return error;
-}
-
-/* attributes of the daemon */
-
-static int upgrade_run(void *context, const char *path, struct zr_stop stop)
-{
-	struct worker *worker = context;
-
-	return wish_run(&worker->wish, worker->wire,
-			(dev_t)atomic_load(&worker->shelf->mount_device), path, stop);
-}
-
-static int upgrade_print(void *context, char *text, size_t n_text)
-{
-	struct worker *worker = context;
-
-	return wish_print(&worker->wish, text, n_text);
-}
-
-/* Whoever asks may be served before the main thread has looked. */
-static int safety_show(void *context, char *text, size_t n_text)
-{
-	struct worker *worker = context;
-
-	safety_resend(channel_can_resend(worker->channel));
-	return safety_print(text, n_text);
-}
-
-static int generation_print(void *context, char *text, size_t n_text)
-{
-	struct worker *worker = context;
-
-	return snprintf(text, n_text, "%" PRIu64 " %d\n", worker->generation, (int)getpid());
-}
-
-static uint32_t watchdog(void *context)
-{
-	struct worker *worker = context;
-
-	return atomic_load(&worker->shelf->watchdog_s);
-}
-
-static void watchdog_set(void *context, uint32_t seconds)
-{
-	struct worker *worker = context;
-
-	atomic_store(&worker->shelf->watchdog_s, seconds);
-}
-
-static uint32_t poll_us(void *context)
-{
-	struct worker *worker = context;
-
-	return atomic_load(&worker->shelf->poll_us);
-}
-
-static void poll_us_set(void *context, uint32_t us)
-{
-	struct worker *worker = context;
-
-	atomic_store(&worker->shelf->poll_us, us);
-}
-
-static void daemon_init(struct worker *worker)
-{
-	wish_init(&worker->wish);
-	worker->daemon = (struct zr_attr_daemon){ .context = worker,
-						  .upgrade = upgrade_run,
-						  .print_upgrade = upgrade_print,
-						  .print_safety = safety_show,
-						  .print_generation = generation_print,
-						  .watchdog = watchdog,
-						  .set_watchdog = watchdog_set,
-						  .poll_us = poll_us,
-						  .set_poll_us = poll_us_set };
 }
 
 /* asked to end */
@@ -276,6 +182,7 @@ static int keeper_start(struct worker *worker)
 					  [LAUNCH_CONFIG] = worker->config_fd,
 					  [LAUNCH_BINARY] = LAUNCH_BINARY,
 					  [LAUNCH_ENTRIES] = worker->entries_fd } };
+	unsigned int i;
 	int ends[2], r;
 
 	options_rest(worker->options, rest);
@@ -283,11 +190,22 @@ static int keeper_start(struct worker *worker)
 	if (r < 0)
 		return r;
 	launch.fds[LAUNCH_WIRE] = ends[1];
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
+		launch.fds[LAUNCH_BACKING + i] = worker->tiering.backings.files[i].fd;
 	r = launch_orphan(&launch);
 	close(ends[1]);
 	if (r < 0)
 		close(ends[0]);
 	return r < 0 ? r : ends[0];
+}
+
+static void wire_leave(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->wire_lock);
+	if (worker->wire >= 0)
+		close(worker->wire);
+	worker->wire = -1;
+	pthread_mutex_unlock(&worker->wire_lock);
 }
 
 /* The keeper died. Another one cannot be told of our end by the system, so it replaces us. One that
@@ -296,16 +214,19 @@ static void keeper_renew(struct worker *worker)
 {
 	int r;
 
+	if (zr_monotonic_ns() - worker->renewed_ns < RENEW_NS) {
+		wire_leave(worker);
+		return;
+	}
+
+	/* A file that is opened meanwhile goes to the one or to the other. */
+	pthread_mutex_lock(&worker->wire_lock);
 	if (worker->wire >= 0)
 		close(worker->wire);
-	worker->wire = -1;
-	if (zr_monotonic_ns() - worker->renewed_ns < RENEW_NS)
-		return;
-
 	r = keeper_start(worker);
 	worker->renewed_ns = zr_monotonic_ns();
-	if (r >= 0)
-		worker->wire = r;
+	worker->wire = r >= 0 ? r : -1;
+	pthread_mutex_unlock(&worker->wire_lock);
 	if (!worker->is_unkept && r >= 0)
 		log_line("%s: the keeper died; another one is started",
 			 worker->options->mountpoint);
@@ -397,15 +318,18 @@ static void wait_end(struct worker *worker)
 			{ .fd = channel_ended(worker->channel), .events = POLLIN },
 			{ .fd = worker->signals, .events = POLLIN },
 			{ .fd = worker->wire, .events = POLLIN },
+			{ .fd = worker->tiering.backings.news, .events = POLLIN },
 		};
 
 		/* Alone, it looks for a keeper once a second; without one it was started so. */
 		const bool is_alone = worker->wire < 0 && worker->signals < 0;
+		const bool looks = is_alone || backings_are_there(&worker->tiering.backings);
 
-		if (poll(wanted, ZR_ARRAY_SIZE(wanted), is_alone ? 1000 : -1) < 0 && errno != EINTR)
+		if (poll(wanted, ZR_ARRAY_SIZE(wanted), looks ? 1000 : -1) < 0 && errno != EINTR)
 			return;
 		if (wanted[0].revents)
 			return;
+		worker_files_look(worker);
 		if (is_alone)
 			keeper_renew(worker);
 		if (wanted[1].revents && signal_handle(worker))
@@ -499,6 +423,9 @@ static int assemble(struct worker *worker)
 	r = shelf_get(&worker->shelf, worker->store);
 	if (r < 0)
 		return refuse(worker, r, "cannot take the store over: %s", strerror(-r));
+	r = worker_files_make(worker);
+	if (r < 0)
+		return refuse(worker, r, "backing files: %s", strerror(-r));
 	worker->session = start_session(worker->options, &fs_ops, &worker->fs);
 	if (!worker->session)
 		return refuse(worker, -EINVAL, "-o: refused");
@@ -516,9 +443,13 @@ static int assemble(struct worker *worker)
 	if (r == 0)
 		/* The threads of rings cannot make way for it. */
 		r = zr_store_tend_later(worker->store, !worker->fs.rings);
+	worker->tiering.channel = worker->channel;
+	if (r == 0)
+		r = tiering_provide(&worker->tiering);
 	if (r < 0)
 		return refuse(worker, r, "cannot start: %s", strerror(-r));
 	worker->fs.daemon = &worker->daemon;
+	worker->fs.tiering = &worker->tiering;
 	/* While another serves still: who cannot follow says so before it matters. */
 	if (channel_replay_init(worker->channel) == -EPROTO)
 		return refuse(worker, -EPROTO,
@@ -537,7 +468,10 @@ static int load(struct worker *worker, int fault)
 
 	worker->n_poison = shelf_take_over(worker->shelf, fault != 0);
 	ZR_CRASH("start");
-	r = zr_store_load(worker->store);
+	/* What came since it was looked at. */
+	r = backings_attach(&worker->tiering.backings);
+	if (r == 0)
+		r = zr_store_load(worker->store);
 	if (r == 0)
 		r = zr_store_tend(worker->store);
 	if (r == 0)
@@ -624,6 +558,9 @@ static void serve_all(struct worker *worker)
 	const struct zr_stop progress = { .is_wanted = note_progress, .context = worker };
 
 	(void)zr_store_populate(worker->store, &progress, NULL);
+	if (tiering_begin(&worker->tiering) < 0)
+		log_line("no memory to write pages back with; what is on a backing file cannot be "
+			 "read");
 	channel_allow_changes(worker->channel);
 	if (worker->wire >= 0)
 		(void)wire_say(worker->wire, WIRE_PREPARED);
@@ -655,11 +592,14 @@ static void worker_end(struct worker *worker, int status)
 
 	/* What somebody still holds open keeps a detached mount, and a thread that reads from it,
 	 * alive: the end of the process is theirs. */
-	if (poll(&ended, 1, DRAIN_MS) != 1)
+	if (poll(&ended, 1, DRAIN_MS) != 1) {
+		tiering_deinit(&worker->tiering, true);
 		_exit(status);
+	}
 
 	worker->channel = channel_free(worker->channel);
 	fs_deinit(&worker->fs);
+	tiering_deinit(&worker->tiering, true);
 	worker->fs.rings = rings_free(worker->fs.rings);
 	fuse_session_destroy(worker->session);
 	zr_store_free(worker->store);
@@ -677,9 +617,11 @@ static bool told(struct worker *worker, struct wire_message *message)
 	do {
 		(void)poll(&wanted, 1, -1);
 		r = wire_receive(worker->wire, message, &fd);
-	} while (r == -EAGAIN);
-	if (r == 0 && fd >= 0)
-		close(fd);
+		if (r == 0 && message->kind == WIRE_BACKED)
+			worker_files_take(worker, message, fd);
+		else if (r == 0 && fd >= 0)
+			close(fd);
+	} while (r == -EAGAIN || (r == 0 && message->kind == WIRE_BACKED));
 	return r == 0;
 }
 
@@ -710,7 +652,10 @@ static int worker_init(struct worker *worker, const struct options *options)
 	heap_begin();
 	worker->options = options;
 	worker->signals = -1;
-	daemon_init(worker);
+	pthread_mutex_init(&worker->wire_lock, NULL);
+	worker_daemon_init(worker);
+	if (seal_init() < 0)
+		return -ENOSYS;
 	crashes_begin();
 	log_catch_fuse(options->debug);
 	worker->config = start_config_again(options, worker->config_fd);
@@ -725,8 +670,11 @@ int worker_run(const struct options *options)
 					.config_fd = LAUNCH_CONFIG,
 					.wire = LAUNCH_WIRE };
 	struct wire_message message;
+	unsigned int i;
 
 	worker.entries_fd = launch_found(LAUNCH_ENTRIES);
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
+		worker.backing_fds[i] = launch_found(LAUNCH_BACKING + i);
 	if (worker_init(&worker, options) < 0) {
 		(void)refuse(&worker, -EINVAL, "cannot read what the configuration was");
 		return EXIT_FAILURE;
@@ -776,6 +724,7 @@ int worker_run_alone(const struct options *options, const struct start *start,
 	worker.store_fd = start->store_fd;
 	worker.config_fd = start->config_fd;
 	worker.entries_fd = start->entries_fd;
+	memcpy(worker.backing_fds, start->backing_fds, sizeof(worker.backing_fds));
 	worker.wire = -1;
 	worker.generation = 1;
 	config_free(config);

@@ -466,7 +466,7 @@ static void change_backings(void)
 		if (record)
 			(void)zr_store_backing_remove(rig.store, record->id);
 	}
-	CHECK(zr_store_backing_add(rig.store, &wanted, &fake_io, &id) == 0);
+	CHECK(zr_store_backing_add(rig.store, 1, &wanted, &fake_io, &id) == 0);
 }
 
 static void grow_shelf(void)
@@ -598,7 +598,7 @@ static int store_make(void)
 	notes->intent.kind = NOTHING;
 	notes->shelf_pages = 0;
 	CHECK(zr_store_new(&rig.store, RIG_STORE_BYTES) == 0);
-	CHECK(zr_store_backing_add(rig.store, &wanted, &fake_io, &id) == 0);
+	CHECK(zr_store_backing_add(rig.store, 0, &wanted, &fake_io, &id) == 0);
 	for (i = 0; i < N_AREAS; ++i)
 		zr_disk_unpin(rig.store, rig_add_backed(&rig, areas[i].name, 0, id));
 	fd = fcntl(zr_store_fd(rig.store), F_DUPFD_CLOEXEC, 0);

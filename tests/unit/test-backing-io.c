@@ -60,7 +60,7 @@ static void begin(int fd, uint32_t flags)
 	record = (struct zr_backing_record){ .size_bytes = FILE_BYTES,
 					     .flags = flags,
 					     .seal_bytes = seal_bytes(flags) };
-	backing_io_init(&backing, fd, &record);
+	backing_io_init(&backing, fd, &record, -1);
 }
 
 static void pattern_fill(uint8_t seed)

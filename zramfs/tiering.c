@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "tiering.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "batch.h"
+#include "channel.h"
+#include "tier.h"
+
+/* How often who waits for the batch asks whether to go on. */
+#define ASK_NS (50 * INT64_C(1000000))
+
+int tiering_init(struct tiering *tiering, struct zr_store *store)
+{
+	pthread_condattr_t attr;
+
+	*tiering = (struct tiering){ 0 };
+	pthread_mutex_init(&tiering->making, NULL);
+	pthread_mutex_init(&tiering->lending, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&tiering->given, &attr);
+	pthread_condattr_destroy(&attr);
+	return backings_init(&tiering->backings, store);
+}
+
+void tiering_deinit(struct tiering *tiering, bool is_over)
+{
+	bool is_idle;
+
+	tiering->tier = zr_tier_free(tiering->tier);
+	pthread_mutex_lock(&tiering->lending);
+	is_idle = !tiering->is_lent;
+	pthread_mutex_unlock(&tiering->lending);
+	/* Who still writes must not do so to somebody else's file. */
+	if (is_over && is_idle)
+		backings_close(&tiering->backings);
+	if (!is_idle)
+		return;
+	tiering->batch = zr_batch_free(tiering->batch);
+	backings_deinit(&tiering->backings);
+}
+
+static int provide_locked(struct tiering *tiering)
+{
+	int r = 0;
+
+	if (tiering->channel)
+		r = channel_let_wait(tiering->channel);
+	if (r == 0 && !tiering->tier)
+		r = zr_tier_new(&tiering->tier, tiering->backings.store);
+	pthread_mutex_lock(&tiering->lending);
+	if (r == 0 && !tiering->batch && !tiering->is_lent)
+		r = zr_batch_new(&tiering->batch);
+	pthread_mutex_unlock(&tiering->lending);
+	if (r == 0 && tiering->may_begin)
+		zr_tier_begin(tiering->tier);
+	return r;
+}
+
+int tiering_provide(struct tiering *tiering)
+{
+	int r;
+
+	if (!backings_are_there(&tiering->backings))
+		return 0;
+	pthread_mutex_lock(&tiering->making);
+	r = provide_locked(tiering);
+	pthread_mutex_unlock(&tiering->making);
+	return r;
+}
+
+int tiering_begin(struct tiering *tiering)
+{
+	pthread_mutex_lock(&tiering->making);
+	tiering->may_begin = true;
+	pthread_mutex_unlock(&tiering->making);
+	return tiering_provide(tiering);
+}
+
+/* writing back by hand */
+
+struct zr_batch *tiering_take_batch(void *context, struct zr_stop stop)
+{
+	struct tiering *tiering = context;
+	struct zr_batch *batch;
+	struct timespec until;
+	int64_t until_ns;
+
+	pthread_mutex_lock(&tiering->lending);
+	while (tiering->is_lent && !zr_stop_is_wanted(&stop)) {
+		until_ns = zr_monotonic_ns() + ASK_NS;
+		until = (struct timespec){ until_ns / 1000000000, until_ns % 1000000000 };
+		(void)pthread_cond_timedwait(&tiering->given, &tiering->lending, &until);
+	}
+	batch = tiering->batch;
+	tiering->batch = NULL;
+	tiering->is_lent = tiering->is_lent || batch;
+	pthread_mutex_unlock(&tiering->lending);
+	return batch;
+}
+
+void tiering_give_batch(void *context, struct zr_batch *batch)
+{
+	struct tiering *tiering = context;
+
+	pthread_mutex_lock(&tiering->lending);
+	tiering->batch = batch;
+	tiering->is_lent = false;
+	pthread_cond_signal(&tiering->given);
+	pthread_mutex_unlock(&tiering->lending);
+}
+
+/* files */
+
+int tiering_hold(struct tiering *tiering, struct zr_disk_spec *spec, struct zr_stop stop)
+{
+	int r;
+
+	r = backings_hold(&tiering->backings, spec, stop);
+	if (r == 0)
+		r = tiering_provide(tiering);
+	if (r < 0)
+		tiering_release(tiering, spec);
+	return r;
+}
+
+void tiering_release(struct tiering *tiering, const struct zr_disk_spec *spec)
+{
+	backings_release(&tiering->backings, spec);
+}
+
+int tiering_back(void *context, struct zr_disk *disk, const char *path, struct zr_stop stop)
+{
+	struct tiering *tiering = context;
+	struct zr_disk_spec spec = { 0 };
+	int r;
+
+	if (zr_disk_size(disk) != 0)
+		return -EBUSY;
+	if (strlen(path) >= sizeof(spec.backing_dev))
+		return -ENAMETOOLONG;
+	zr_disk_attrs(disk, &spec.attrs);
+	memcpy(spec.backing_dev, path, strlen(path));
+	r = tiering_hold(tiering, &spec, stop);
+	if (r < 0)
+		return r;
+	r = zr_store_back(tiering->backings.store, disk, spec.attrs.backing_id);
+	tiering_release(tiering, &spec);
+	/* The one that it had before. */
+	backings_sweep(&tiering->backings);
+	return r;
+}
