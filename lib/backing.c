@@ -42,8 +42,10 @@ int zr_backing_new(struct zr_backing **backingp, struct zr_backing_record *recor
 	backing->n_blocks = record->size_bytes >> ZR_BLOCK_SHIFT;
 	backing->xcounts = calloc(backing->n_blocks, sizeof(*backing->xcounts));
 	backing->dirty = calloc((backing->n_blocks + 63) / 64, sizeof(*backing->dirty));
+	backing->victims = calloc(zr_backing_zones(backing), sizeof(*backing->victims));
+	backing->zone_bytes = calloc(zr_backing_zones(backing), sizeof(*backing->zone_bytes));
 	zr_mutex_init(&backing->lock, ZR_RANK_BACKING);
-	if (!backing->xcounts || !backing->dirty) {
+	if (!backing->xcounts || !backing->dirty || !backing->victims || !backing->zone_bytes) {
 		zr_backing_free(backing);
 		return -ENOMEM;
 	}
@@ -74,6 +76,8 @@ struct zr_backing *zr_backing_free(struct zr_backing *backing)
 
 	ZR_ASSERT(atomic_load(&backing->xusers) == 0);
 	zr_mutex_deinit(&backing->lock);
+	free(backing->zone_bytes);
+	free(backing->victims);
 	free(backing->dirty);
 	free(backing->xcounts);
 	free(backing);
@@ -112,15 +116,20 @@ static bool is_free(const struct zr_backing *backing, uint64_t block)
 	return atomic_load_explicit(&backing->xcounts[block], memory_order_acquire) == 0;
 }
 
-/* The first run of free blocks in [@from, @end), up to @n_most. Return: how many. */
+static bool may_claim(const struct zr_backing *backing, uint64_t block)
+{
+	return is_free(backing, block) && !backing->victims[block >> ZR_ZONE_SHIFT];
+}
+
+/* The first run of blocks in [@from, @end) that may be claimed, up to @n_most. Return: how many. */
 static uint32_t run_find(const struct zr_backing *backing, uint64_t from, uint64_t end,
 			 uint32_t n_most, uint64_t *firstp)
 {
 	uint32_t n = 0;
 
-	while (from < end && !is_free(backing, from))
+	while (from < end && !may_claim(backing, from))
 		++from;
-	while (n < n_most && from + n < end && is_free(backing, from + n))
+	while (n < n_most && from + n < end && may_claim(backing, from + n))
 		++n;
 	*firstp = from;
 	return n;
@@ -327,8 +336,8 @@ static bool window_has(const struct zr_window *window, const struct zr_backing *
 	       end <= window->first + window->n_blocks;
 }
 
-int zr_backing_fetch(struct zr_backing *backing, struct zr_window *window, bool ahead,
-		     const struct zr_frame_owner *owner, zr_slot slot, void *object)
+int zr_backing_frame(struct zr_backing *backing, struct zr_window *window, bool ahead, zr_slot slot,
+		     const uint8_t **framep)
 {
 	const uint64_t first = first_block(slot), end = end_block(backing, slot);
 	const uint64_t offset = zr_slot_file_position(slot) * ZR_CELL_UNIT;
@@ -342,9 +351,27 @@ int zr_backing_fetch(struct zr_backing *backing, struct zr_window *window, bool 
 	}
 	if (r < 0)
 		return -EIO;
-	return backing->io->open(backing->io->context, owner,
-				 window->bytes + (offset - (window->first << ZR_BLOCK_SHIFT)),
-				 zr_slot_length(slot), object);
+	*framep = window->bytes + (offset - (window->first << ZR_BLOCK_SHIFT));
+	return 0;
+}
+
+int zr_backing_fetch(struct zr_backing *backing, struct zr_window *window, bool ahead,
+		     const struct zr_frame_owner *owner, zr_slot slot, void *object)
+{
+	const uint8_t *frame;
+	int r;
+
+	r = zr_backing_frame(backing, window, ahead, slot, &frame);
+	if (r < 0)
+		return r;
+	return backing->io->open(backing->io->context, owner, frame, zr_slot_length(slot), object);
+}
+
+void zr_backing_set_victim(struct zr_backing *backing, uint64_t zone, bool is_victim)
+{
+	ZR_GUARD(&backing->lock);
+
+	backing->victims[zone] = is_victim;
 }
 
 /* punching */

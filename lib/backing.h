@@ -66,6 +66,10 @@ struct zr_backing_io {
 		    uint32_t n_object, void *object);
 };
 
+/* What is emptied as a whole; see clean.h. */
+#define ZR_ZONE_SHIFT 6
+#define ZR_ZONE_BYTES (ZR_BLOCK_BYTES << ZR_ZONE_SHIFT)
+
 struct zr_backing {
 	struct zr_backing_record *record; /* in the store */
 	uint64_t id;                      /* of the record, once somebody uses it */
@@ -82,6 +86,9 @@ struct zr_backing {
 	uint64_t *dirty;      /* a bit a block: the file has memory for it */
 	uint64_t sequence;    /* next to give out */
 	uint64_t reserved_to; /* and up to where that is noted in the store */
+	bool *victims;        /* zones of which nothing is claimed */
+	/* of who cleans */
+	uint32_t *zone_bytes; /* of frames that begin in each zone */
 };
 
 /* Of @record, which says how large it is. All is free. Return: 0 or -ENOMEM. */
@@ -137,6 +144,10 @@ struct zr_window *zr_window_free(struct zr_window *window);
 /* Nothing is in it any more. Before its thread waits, or the backing may go. */
 void zr_window_close(struct zr_window *window);
 
+/* The frame itself, as it is on the file, in the window. Return: 0 or -EIO. */
+int zr_backing_frame(struct zr_backing *backing, struct zr_window *window, bool ahead, zr_slot slot,
+		     const uint8_t **framep);
+
 /* The object of a frame that is pinned, into @object. Reads on from there as far as there are
  * frames, if the pages that follow are likely to be wanted (@ahead), and looks into what was read
  * before first. Return: 0 or -EIO. */
@@ -146,6 +157,28 @@ int zr_backing_fetch(struct zr_backing *backing, struct zr_window *window, bool 
 /* Punch what is free and has memory on the file, in runs of @n_least blocks at least. Return: bytes,
  * or -errno. */
 int64_t zr_backing_punch(struct zr_backing *backing, uint32_t n_least);
+
+/* zones */
+
+static inline uint64_t zr_backing_zones(const struct zr_backing *backing)
+{
+	return (backing->n_blocks + (1u << ZR_ZONE_SHIFT) - 1) >> ZR_ZONE_SHIFT;
+}
+
+/* In which the frame of @slot begins. */
+static inline uint64_t zr_backing_zone(zr_slot slot)
+{
+	return zr_slot_file_position(slot) * ZR_CELL_UNIT >> (ZR_BLOCK_SHIFT + ZR_ZONE_SHIFT);
+}
+
+/* Claim nothing of the zone, or as before. */
+void zr_backing_set_victim(struct zr_backing *backing, uint64_t zone, bool is_victim);
+
+/* Does the frame begin in such a zone? For who set that. */
+static inline bool zr_backing_is_victim(const struct zr_backing *backing, zr_slot slot)
+{
+	return backing->victims[zr_backing_zone(slot)];
+}
 
 /* For tests: count the frame of @slot into @counts, one a block; compare all of them, and their
  * bytes, with what is kept. Nobody reads or writes. */

@@ -70,3 +70,16 @@ int zr_pages_fetch(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
 		atomic_fetch_add_explicit(&counters->undecodable_pages, 1, memory_order_relaxed);
 	return r;
 }
+
+bool zr_page_relocate(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot fresh)
+{
+	_Atomic zr_slot *at;
+
+	ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
+
+	at = zr_slots_find(&pages->slots, page_no);
+	if (zr_pages_slot(at) != slot)
+		return false;
+	atomic_store_explicit(at, fresh, memory_order_release);
+	return true;
+}

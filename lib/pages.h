@@ -194,6 +194,10 @@ int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, z
 /* Or nothing came of it, but for the bits of @mark. */
 void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark);
 
+/* A page that is written back, as @slot, is at another place of the file, as @fresh, if that is what
+ * it still is. The frame of @slot is pinned, so that nothing else can look like it. */
+bool zr_page_relocate(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot fresh);
+
 /* Compress the page with a codec of the disk above its own in number, if that makes its cell
  * smaller. If that of the highest priority does not, the page is marked, and never tried again
  * until it is written. @threshold: shorter objects stay as they are, and what is not shorter than
