@@ -395,11 +395,16 @@ def test_by_zramfsctl(fresh):
 
 
 def test_reload(zramfs):
-    """Of a disk without a size."""
+    """A disk without a size takes everything from its section."""
     mount = zramfs("[disk0]\nrecomp_algorithm = algo=zstd\n")
     mount.set("disk0", "reset", "1")
     assert mount.get("disk0", "recomp_algorithm") == ""
-    mount.config.write_text("[disk0]\nrecomp_algorithm = algo=zstd, algo=lz4hc priority=2\n")
-    os.kill(mount.process.pid, signal.SIGHUP)
-    wait_until(lambda: mount.get("disk0", "recomp_algorithm") == ZSTD.format(1) + LZ4HC.format(2),
-               what="the second algorithm")
+    for said, shown in (("algo=zstd, algo=lz4hc priority=2", ZSTD.format(1) + LZ4HC.format(2)),
+                        ("algo=zstd priority=2", ZSTD.format(2)),
+                        ("", "")):
+        mount.config.write_text(f"[disk0]\ndisksize = 8M\nrecomp_algorithm = {said}\n")
+        os.kill(mount.process.pid, signal.SIGHUP)
+        wait_until(lambda: mount.get("disk0", "initstate") == "1\n", what="the disk")
+        assert mount.get("disk0", "recomp_algorithm") == shown
+        mount.set("disk0", "reset", "1")
+        mount.set("disk0", "recomp_algorithm", "algo=lz4hc priority=3")
