@@ -5,7 +5,8 @@
 
 # Debian's names, and Ubuntu's. To build:
 PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 liblz4-dev
-                liblzo2-dev libzstd-dev libinih-dev libsmartcols-dev libjson-c-dev liburing-dev)
+                liblzo2-dev libzstd-dev libinih-dev libsmartcols-dev libjson-c-dev liburing-dev
+                libsodium-dev libblkid-dev)
 # To run what the README shows:
 PACKAGES_RUN=(mount util-linux e2fsprogs python3)
 # To test:

@@ -42,6 +42,8 @@ enum zr_attr_when {
 /* Longest text that show gives. What is longer is streamed. */
 #define ZR_ATTR_TEXT_MAX 16384u
 
+struct zr_batch;
+
 /*
  * What the process can do that the engine cannot. Each may be called by any thread, and gets
  * @context; texts end in a newline and fit ZR_ATTR_TEXT_MAX. Return: 0 or -errno, what is printed
@@ -61,6 +63,13 @@ struct zr_attr_daemon {
 	void (*set_poll_us)(void *context, uint32_t us);
 	const char *transport; /* as the configuration calls it */
 	uint32_t uring_depth;
+	/* Open the file at @path and have the disk, which has no size, write pages back to it; empty:
+	 * to none. What else its attributes say of the file holds. What is wrong is said in the log.
+	 * May take as long as all of the file takes to be written. */
+	int (*back)(void *context, struct zr_disk *disk, const char *path, struct zr_stop stop);
+	/* What pages are written back with, lent to one at a time: NULL once @stop said so. */
+	struct zr_batch *(*take_batch)(void *context, struct zr_stop stop);
+	void (*give_batch)(void *context, struct zr_batch *batch);
 };
 
 /* What an attribute is asked of, and by whom. */

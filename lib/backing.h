@@ -35,6 +35,9 @@
 #define ZR_BLOCK_SHIFT 12
 #define ZR_BLOCK_BYTES (1u << ZR_BLOCK_SHIFT)
 
+/* As much as positions reach. */
+#define ZR_BACKING_BYTES_MAX (UINT64_C(1) << 46)
+
 /* Most that sealing may add. */
 #define ZR_SEAL_BYTES_MAX 64u
 
@@ -65,12 +68,13 @@ struct zr_backing_io {
 
 struct zr_backing {
 	struct zr_backing_record *record; /* in the store */
+	uint64_t id;                      /* of the record, once somebody uses it */
 	const struct zr_backing_io *io;   /* NULL: the file is lost, and what was on it */
 	uint64_t n_blocks;                /* the mark's among them */
 	_Atomic uint16_t *xcounts;        /* of each block */
 	_Atomic uint64_t xn_free;
 	_Atomic uint64_t xframe_bytes; /* of all frames, rounded up to units */
-	_Atomic uint32_t xusers;       /* disks that have it */
+	_Atomic uint32_t xusers;       /* disks that have it, and who reads from it */
 
 	struct zr_mutex lock;
 	/* protected by lock */
@@ -84,6 +88,9 @@ struct zr_backing {
 int zr_backing_new(struct zr_backing **backingp, struct zr_backing_record *record,
 		   const struct zr_backing_io *io);
 struct zr_backing *zr_backing_free(struct zr_backing *backing);
+
+/* Whoever used the record before is gone. Before frames are marked. */
+void zr_backing_begin(struct zr_backing *backing);
 
 /* Bytes that a frame takes of the file. */
 static inline uint32_t zr_frame_bytes(const struct zr_backing *backing, uint32_t n_object)
@@ -119,7 +126,7 @@ uint64_t zr_backing_sequence(struct zr_backing *backing, uint32_t n);
 
 struct zr_window {
 	uint8_t bytes[ZR_WINDOW_BLOCKS * ZR_BLOCK_BYTES]; /* first: it is aligned */
-	struct zr_backing *backing; /* NULL: nothing is in it */
+	struct zr_backing *backing;                       /* NULL: nothing is in it */
 	uint64_t first;
 	uint32_t n_blocks; /* each pinned, so that what is in them cannot change */
 };
@@ -140,5 +147,7 @@ int zr_backing_fetch(struct zr_backing *backing, struct zr_window *window, bool 
  * or -errno. */
 int64_t zr_backing_punch(struct zr_backing *backing, uint32_t n_least);
 
-/* Count anew and compare: @n_frames of @frame_bytes in all, nobody reads or writes. For tests. */
+/* For tests: count the frame of @slot into @counts, one a block; compare all of them, and their
+ * bytes, with what is kept. Nobody reads or writes. */
+void zr_backing_count(const struct zr_backing *backing, zr_slot slot, uint16_t *counts);
 void zr_backing_validate(struct zr_backing *backing, const uint16_t *counts, uint64_t frame_bytes);

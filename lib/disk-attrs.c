@@ -31,7 +31,33 @@ static void attrs_publish_locked(struct zr_disk *disk, const struct zr_attrs *at
 	ZR_CRASH("flip-before");
 	atomic_store(&disk->entry->valid, valid + 1);
 	ZR_CRASH("flip-after");
-	atomic_store(&disk->pages.xlimit_bytes, attrs->mem_limit_bytes);
+	zr_disk_limits_apply(disk);
+}
+
+bool zr_disk_spills(const struct zr_disk *disk)
+{
+	return disk->pages.backing && zr_disk_attrs_valid(disk)->on_limit != ZR_ON_LIMIT_ENOSPC;
+}
+
+void zr_disk_limits_apply(struct zr_disk *disk)
+{
+	const struct zr_attrs *attrs = zr_disk_attrs_valid(disk);
+	const bool spills = zr_disk_spills(disk);
+	struct zr_pages *pages = &disk->pages;
+
+	atomic_store(&pages->xlimit_bytes, attrs->mem_limit_bytes);
+	atomic_store(&pages->xspill_bytes,
+		     spills ? attrs->mem_limit_bytes / 100 * attrs->writeback_at : 0);
+	/* First only to mark what is there; see tier.c. */
+	atomic_store(&pages->xspill_wake_bytes, atomic_load(&pages->xspill_bytes) / 4 * 3);
+	atomic_store(&pages->xspill_above_bytes, pages->backing ? attrs->spill_above_bytes : 0);
+	/* What is there already may be larger. */
+	atomic_store(&pages->xhas_larger, atomic_load(&pages->xspill_above_bytes) != 0);
+	/* What could not be may be possible now. */
+	atomic_store(&pages->xspill_error, 0);
+	pages->spill_again_ns = 0;
+	if (pages->backing)
+		zr_room_want(&disk->engine->room);
 }
 
 void zr_disk_take_codecs(struct zr_disk *disk)
@@ -133,6 +159,24 @@ int zr_disk_set_recomp(struct zr_disk *disk, unsigned int priority,
 	return set_codec(disk, priority, params);
 }
 
+int zr_disk_set_backing(struct zr_disk *disk, uint64_t id, struct zr_backing *backing)
+{
+	struct zr_attrs attrs;
+
+	ZR_GUARD_EXCLUSIVE(&disk->shape);
+
+	if (disk->removed)
+		return -ESTALE;
+	if (zr_disk_size(disk) != 0)
+		return -EBUSY;
+	attrs = *zr_disk_attrs_valid(disk);
+	attrs.backing_id = id;
+	attrs_publish_locked(disk, &attrs);
+	zr_pages_set_backing(&disk->pages, backing);
+	zr_disk_limits_apply(disk);
+	return 0;
+}
+
 struct owner {
 	uint32_t mode, uid, gid;
 };
@@ -190,7 +234,8 @@ void zr_disk_reset_counters(struct zr_disk *disk)
 }
 
 /* *stalep is what the caller retires once the shape is released, so that nobody waits for that. */
-static int reset_locked(struct zr_disk *disk, const struct zr_attrs *defaults, zr_position *stalep)
+static int reset_locked(struct zr_disk *disk, const struct zr_attrs *defaults,
+			struct zr_stale *stalep)
 {
 	struct zr_attrs attrs = *defaults;
 
@@ -208,6 +253,8 @@ static int reset_locked(struct zr_disk *disk, const struct zr_attrs *defaults, z
 	atomic_store(&disk->entry->size_bytes, 0);
 	ZR_CRASH("reset");
 	*stalep = zr_pages_unhook(&disk->pages);
+	attrs.backing_id = 0;
+	zr_pages_set_backing(&disk->pages, NULL);
 	codecs_publish_locked(disk, &attrs);
 	zr_disk_reset_counters(disk);
 	atomic_store(&disk->entry->counters.mem_used_max_bytes, 0);
@@ -217,7 +264,7 @@ static int reset_locked(struct zr_disk *disk, const struct zr_attrs *defaults, z
 
 int zr_disk_reset(struct zr_disk *disk, const struct zr_attrs *defaults)
 {
-	zr_position stale = 0;
+	struct zr_stale stale = { 0 };
 	int r;
 
 	{

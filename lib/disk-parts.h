@@ -21,6 +21,13 @@ const struct zr_attrs *zr_disk_attrs_valid(const struct zr_disk *disk);
 /* Its pages get what the attributes say of codecs, while there is none. */
 void zr_disk_take_codecs(struct zr_disk *disk);
 
+/* Limits are what the attributes and the backing file make them. With the shape exclusive, or before
+ * anybody knows the disk. */
+void zr_disk_limits_apply(struct zr_disk *disk);
+
+/* Does a write that passes a limit wait until colder pages are on the file? With the shape shared. */
+bool zr_disk_spills(const struct zr_disk *disk);
+
 /* It was changed now. */
 void zr_disk_touch(struct zr_disk *disk);
 

@@ -19,6 +19,11 @@
 #define PATIENCE_SWAP_NS      (INT64_C(200) * 1000 * 1000)
 #define PATIENCE_SWAP_NONE_NS (INT64_C(20) * 1000 * 1000)
 
+/* And for room below a limit, while colder pages go to the file: until none went for so long, and in
+ * all. */
+#define PATIENCE_ROOM_NONE_NS (INT64_C(5000) * 1000 * 1000)
+#define PATIENCE_ROOM_ALL_NS  (INT64_C(60000) * 1000 * 1000)
+
 static uint32_t in_page(uint64_t offset)
 {
 	return (uint32_t)(offset % ZR_PAGE_SIZE);
@@ -71,7 +76,7 @@ int zr_disk_new(struct zr_disk **diskp, struct zr_engine *engine, struct zr_entr
 	disk->entry_no = entry_no;
 	zr_rwlock_init(&disk->shape, ZR_RANK_DISK);
 	zr_pages_init(&disk->pages, engine, entry, id);
-	atomic_store(&disk->pages.xlimit_bytes, zr_disk_attrs_valid(disk)->mem_limit_bytes);
+	zr_disk_limits_apply(disk);
 	zr_disk_take_codecs(disk);
 	memcpy(disk->name, zr_disk_attrs_valid(disk)->name, sizeof(disk->name));
 	atomic_init(&disk->xpins, 1);
@@ -108,16 +113,20 @@ uint64_t zr_disk_orig_bytes(const struct zr_disk *disk)
 /* waiting for memory: between attempts, with nothing held */
 
 struct patience {
-	uint64_t generation; /* of the pool, before the attempt */
-	int64_t end_ns;      /* 0: there was no attempt yet */
-	int64_t end_all_ns;  /* and not later, whatever was done since */
-	int64_t silence_ns;  /* for how long none may come */
-	bool is_last;        /* the attempt after the end */
+	uint64_t generation;      /* of the pool, before the attempt */
+	int64_t end_ns;           /* 0: there was no attempt yet */
+	int64_t end_all_ns;       /* and not later, whatever was done since */
+	int64_t silence_ns;       /* for how long none may come */
+	bool is_last;             /* the attempt after the end */
+	uint64_t room_generation; /* of the room, before the attempt */
+	int64_t room_since_ns;    /* 0: it was not waited for */
+	bool no_room;             /* there will be none */
 };
 
 static void attempt(struct zr_disk *disk, struct patience *patience)
 {
 	patience->generation = zr_pool_generation(&disk->engine->pool);
+	patience->room_generation = zr_room_generation(&disk->engine->room);
 }
 
 static void patience_begin(struct zr_disk *disk, struct patience *patience)
@@ -144,11 +153,54 @@ static void patience_renew(struct patience *patience)
 	patience->is_last = false;
 }
 
+static bool can_have_room(struct zr_disk *disk)
+{
+	ZR_GUARD_SHARED(&disk->shape);
+
+	return zr_disk_spills(disk) && atomic_load(&disk->engine->room.xmade);
+}
+
+/* The attempt passed a limit. Return: is there to be another one? */
+static bool wait_for_room(struct zr_disk *disk, const struct zr_ctx *ctx, struct patience *patience,
+			  int *r)
+{
+	struct zr_room *room = &disk->engine->room;
+	int64_t now;
+	bool came;
+
+	if (patience->no_room || !can_have_room(disk))
+		return false;
+	if (!ctx->window) {
+		*r = -EINPROGRESS;
+		return false;
+	}
+
+	now = zr_monotonic_ns();
+	if (patience->room_since_ns == 0)
+		patience->room_since_ns = now;
+	atomic_store(&disk->pages.xrefused, true);
+	zr_room_want(room);
+	came = zr_room_wait(room, patience->room_generation, now + PATIENCE_ROOM_NONE_NS);
+	patience->no_room = !came || atomic_load(&disk->pages.xspill_error) != 0 ||
+			    now - patience->room_since_ns > PATIENCE_ROOM_ALL_NS;
+	return true;
+}
+
+static void note_patience(struct zr_disk *disk, const struct patience *patience)
+{
+	if (patience->room_since_ns != 0)
+		zr_latency_add(&disk->entry->spill_latency,
+			       (uint64_t)(zr_monotonic_ns() - patience->room_since_ns));
+}
+
 /* The attempt was @r. Return: is there to be another one? */
-static bool be_patient(struct zr_disk *disk, struct patience *patience, int *r)
+static bool be_patient(struct zr_disk *disk, const struct zr_ctx *ctx, struct patience *patience,
+		       int *r)
 {
 	int64_t now;
 
+	if (*r == -ENOSPC)
+		return wait_for_room(disk, ctx, patience, r);
 	if (*r != -EAGAIN)
 		return false;
 	if (patience->is_last) {
@@ -188,21 +240,25 @@ int zr_disk_read(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, void
 {
 	const uint64_t size = zr_disk_size(disk);
 	size_t n_done = 0, n_step;
-	int r;
+	int r = 0;
 
 	/* The kernel does not clip direct reads at the end: this does. */
 	n_bytes = offset < size ? zr_min(n_bytes, size - offset) : 0;
-	count(&disk->entry->counters.num_reads, pages_touched(offset, n_bytes));
+	ctx->reads_on = n_bytes > ZR_PAGE_SIZE;
 
-	for (; n_done < n_bytes; n_done += n_step) {
+	for (; r == 0 && n_done < n_bytes; n_done += n_step) {
 		n_step = zr_min(n_bytes - n_done, ZR_PAGE_SIZE - in_page(offset + n_done));
 		r = read_page(disk, ctx, offset + n_done, (uint8_t *)bytes + n_done, n_step);
-		if (r < 0) {
-			count(&disk->entry->counters.failed_reads, 1);
-			return r;
-		}
 	}
+	zr_ctx_settle(ctx);
+	if (r == -EINPROGRESS) /* it will be asked for again */
+		return r;
 
+	count(&disk->entry->counters.num_reads, pages_touched(offset, n_bytes));
+	if (r < 0) {
+		count(&disk->entry->counters.failed_reads, 1);
+		return r;
+	}
 	*n_readp = n_done;
 	return 0;
 }
@@ -283,9 +339,10 @@ int zr_disk_write(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, con
 		r = write_on(disk, ctx, offset, bytes, n_bytes, n_writtenp);
 		if (*n_writtenp > n_before)
 			patience_renew(&patience);
-	} while (be_patient(disk, &patience, &r));
+	} while (be_patient(disk, ctx, &patience, &r));
 
-	if (r == -ESTALE)
+	note_patience(disk, &patience);
+	if (r == -ESTALE || r == -EINPROGRESS)
 		return r;
 	count(&disk->entry->counters.num_writes, pages_touched(offset, n_bytes));
 	if (r < 0)
@@ -386,7 +443,7 @@ int zr_disk_punch(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, uin
 	do {
 		attempt(disk, &patience);
 		r = punch(disk, ctx, offset, n_bytes);
-	} while (be_patient(disk, &patience, &r));
+	} while (be_patient(disk, ctx, &patience, &r));
 	return r;
 }
 
@@ -426,7 +483,7 @@ void zr_disk_drop_past_size_locked(struct zr_disk *disk)
 /* On an error nothing has changed. *stalep is what the caller retires once the shape is released,
  * so that nobody waits for that. */
 static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes,
-			   zr_position *stalep)
+			   struct zr_stale *stalep)
 {
 	const uint64_t old = zr_disk_size(disk);
 	const uint64_t page_end = zr_align_up(size_bytes, ZR_PAGE_SIZE);
@@ -456,7 +513,7 @@ static int truncate_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t si
 int zr_disk_truncate(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
 {
 	struct patience patience = { 0 };
-	zr_position stale = 0;
+	struct zr_stale stale = { 0 };
 	int r;
 
 	if (size_bytes > ZR_DISK_SIZE_MAX)
@@ -466,7 +523,7 @@ int zr_disk_truncate(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_byt
 		attempt(disk, &patience);
 		ZR_GUARD_EXCLUSIVE(&disk->shape);
 		r = truncate_locked(disk, ctx, size_bytes, &stale);
-	} while (be_patient(disk, &patience, &r));
+	} while (be_patient(disk, ctx, &patience, &r));
 	zr_pages_retire(&disk->pages, stale);
 	return r;
 }
@@ -496,7 +553,7 @@ static int format_locked(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size
 
 static int set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size_bytes)
 {
-	zr_position none;
+	struct zr_stale none = { 0 };
 	int r;
 
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
@@ -524,7 +581,7 @@ int zr_disk_set_disksize(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t size
 	do {
 		attempt(disk, &patience);
 		r = set_disksize(disk, ctx, zr_align_up(size_bytes, ZR_PAGE_SIZE));
-	} while (be_patient(disk, &patience, &r));
+	} while (be_patient(disk, ctx, &patience, &r));
 	return r;
 }
 
@@ -588,6 +645,7 @@ int zr_disk_seek_hole(struct zr_disk *disk, uint64_t offset, uint64_t *foundp)
 static int recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
 		      unsigned int priority, uint32_t threshold)
 {
+	ZR_GUARD(&disk->pages.change);
 	ZR_GUARD_SHARED(&disk->shape);
 
 	if (disk->removed)
@@ -606,7 +664,7 @@ int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_n
 	do {
 		attempt(disk, &patience);
 		r = recompress(disk, ctx, page_no, priority, threshold);
-	} while (be_patient(disk, &patience, &r));
+	} while (be_patient(disk, ctx, &patience, &r));
 	return r;
 }
 

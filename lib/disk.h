@@ -18,7 +18,8 @@
  * Errors:    those of pages.h, but -EAGAIN: changes wait, holding nothing, for memory that is on
  *            its way, 1 s at most for a page and 5 s in all, and then it is -ENOMEM; on a swap disk
  *            20 ms if none comes to anybody, and 200 ms in all, but for the first second that
- *            somebody tends the pool. -EFBIG past ZR_DISK_SIZE_MAX, -ESTALE once the disk was
+ *            somebody tends the pool. -EINPROGRESS for who must not wait for a backing file and
+ *            would have to: nothing was done then, or what was may be done again. -EFBIG past ZR_DISK_SIZE_MAX, -ESTALE once the disk was
  *            removed, -EBUSY for what is set once. Nothing has changed then, except that a write
  *            may have done its first pages, which it says, and a punch zeroed its first end.
  * Cost:      that of the pages touched; growing is free, discarding 512 pages is one step.
@@ -138,6 +139,10 @@ int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_n
 
 /* Who owns it, and what they may do. */
 int zr_disk_set_owner(struct zr_disk *disk, uint32_t mode, uint32_t uid, uint32_t gid);
+
+/* Write pages back to @backing, which has that id, from now on; NULL and 0: to none. For the store
+ * alone. Return: 0, -EBUSY once the disk has a size, -ESTALE. */
+int zr_disk_set_backing(struct zr_disk *disk, uint64_t id, struct zr_backing *backing);
 
 /* Under another name, and in the same step instead of the disk @replaces_id, if that is not 0. For
  * the store alone. */

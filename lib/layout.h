@@ -61,6 +61,9 @@
 #define ZR_BACKINGS_MAX     8u
 #define ZR_BACKING_PATH_MAX 255u
 
+/* Pages in one request to the file. */
+#define ZR_WRITEBACK_BATCH_SIZE_MAX 1024u
+
 enum zr_format {
 	ZR_FORMAT_NONE = 0,
 	ZR_FORMAT_SWAP = 1, /* a valid swap header is written when the size is set */
@@ -131,7 +134,7 @@ struct zr_entry {
 	_Atomic uint64_t size_bytes;
 	_Atomic uint64_t root; /* position of the top node of the slot tree; 0: no pages */
 	_Atomic int64_t atime_ns, mtime_ns, ctime_ns;
-	_Atomic uint64_t writeback_limit; /* pages that may be written back still */
+	_Atomic uint64_t writeback_limit;        /* pages that may be written back still */
 	_Atomic uint64_t writeback_limit_enable; /* 0: any number */
 	struct zr_counters counters;
 	struct zr_latency read_latency, write_latency;

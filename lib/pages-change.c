@@ -78,7 +78,7 @@ int zr_page_move(struct zr_pages *pages, uint64_t page_no)
 	}
 
 	if (r > 0)
-		zr_pages_retire_slot(pages->engine, slot);
+		zr_pages_retire_slot(pages, slot);
 	return r;
 }
 
@@ -149,12 +149,11 @@ int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, z
 			return r;
 	}
 
-	zr_pages_retire_slot(pages->engine, stale);
+	zr_pages_retire_slot(pages, stale);
 	return 0;
 }
 
-/* Nothing came of it, but for the bits of @mark. Return: false if somebody else changed it. */
-static bool change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark)
+bool zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark)
 {
 	_Atomic zr_slot *at;
 	zr_slot now;
@@ -233,7 +232,7 @@ static int recompress_end(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t p
 	fresh = zr_slot_object(position, n_bytes, codec_no);
 	r = zr_page_change_end(pages, page_no, slot, fresh);
 	if (r != 0)
-		zr_pages_retire_slot(pages->engine, fresh);
+		zr_pages_retire_slot(pages, fresh);
 	return r == ZR_PAGE_E_AS_IT_WAS ? E_CHANGED : r;
 }
 
@@ -258,7 +257,7 @@ static int recompress_once(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t 
 		r = ZR_PAGE_E_AS_IT_WAS;
 	if (r == 0)
 		r = recompress_end(pages, ctx, page_no, slot, codec_no, (uint32_t)n_bytes);
-	if (r != 0 && !change_drop(pages, page_no, slot, mark) && r > 0)
+	if (r != 0 && !zr_page_change_drop(pages, page_no, slot, mark) && r > 0)
 		r = E_CHANGED;
 	return r;
 }
@@ -267,8 +266,6 @@ int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page
 		       unsigned int codec_no, uint32_t threshold)
 {
 	int r;
-
-	ZR_GUARD(&pages->change);
 
 	r = recompress_once(pages, ctx, page_no, codec_no, threshold);
 	/* Compaction moves objects wherever many become shorter; it does so once. */

@@ -29,11 +29,13 @@ static int derive_slot(void *context, uint64_t page_no, zr_slot slot)
 {
 	struct derivation *derivation = context;
 	struct zr_engine *engine = derivation->pages->engine;
+	struct zr_backing *backing = derivation->pages->backing;
 	const uint32_t n_bytes = zr_slot_bytes(slot);
 
 	if (!zr_slot_is_sound(slot))
 		return -EINVAL;
-	if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK && !derivation->pages->backing)
+	if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK &&
+	    (!backing || zr_backing_derive_mark(backing, slot) < 0))
 		return -EINVAL;
 
 	zr_pages_tally_slot(derivation->pages, &derivation->tally, slot, 1);
@@ -87,4 +89,30 @@ void zr_pages_validate(struct zr_pages *pages)
 	ZR_ASSERT(memcmp(&kept, &derivation.tally, sizeof(kept)) == 0);
 	ZR_ASSERT(atomic_load(&pages->xused_bytes) ==
 		  kept.gauge[ZR_GAUGE_CELL_BYTES] + (int64_t)kept.n_nodes * ZR_NODE_BYTES);
+}
+
+struct frames {
+	struct zr_pages *pages;
+	uint16_t *counts;
+};
+
+static int frame_node(void *context, zr_position position)
+{
+	return 0;
+}
+
+static int frame_slot(void *context, uint64_t page_no, zr_slot slot)
+{
+	const struct frames *frames = context;
+
+	if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK)
+		zr_backing_count(frames->pages->backing, slot, frames->counts);
+	return 0;
+}
+
+void zr_pages_count_frames(struct zr_pages *pages, uint16_t *counts)
+{
+	struct frames frames = { pages, counts };
+
+	(void)zr_slots_walk(&pages->slots, frame_node, frame_slot, &frames);
 }

@@ -6,7 +6,9 @@
  * Pages parts: what the files of pages share
  *
  *   pages.c          reading, writing, discarding; the figures
+ *   pages-charge.c   what is used, and the limits
  *   pages-change.c   changes in the background: move, recompress
+ *   pages-back.c     pages that are on the backing file
  *   pages-derive.c   derivation
  *
  * Ownership: as pages.h.
@@ -30,16 +32,44 @@ struct zr_rwlock *zr_pages_stripe(struct zr_pages *pages, uint64_t page_no);
 /* What is in a slot of the tree, or in one that is absent. */
 zr_slot zr_pages_slot(const _Atomic zr_slot *slotp);
 
+/* Take @n_bytes from the limits, of the disk and of all. Not more than nothing always succeeds, so
+ * that what does not grow can be overwritten at the limit. Return: 0 or -ENOSPC. */
+int zr_pages_charge(struct zr_pages *pages, int64_t n_bytes, enum zr_limit limit);
+
+/* Give back, which cannot fail. */
+void zr_pages_uncharge(struct zr_pages *pages, int64_t n_bytes);
+
 /* What is in a slot, added to (@sign 1) or taken from (-1) a tally. */
 void zr_pages_tally_slot(const struct zr_pages *pages, struct zr_tally *tally, zr_slot slot,
 			 int64_t sign);
 void zr_pages_tally_apply(struct zr_pages *pages, const struct zr_tally *tally);
 
+/* Where the frame of a page that is written back was found: pinned, and what is needed to read it. */
+struct zr_found {
+	zr_slot slot;
+	struct zr_backing *backing;
+	struct zr_codec_params codec;
+};
+
+/* @slot is written back, and the stripe of its page held: pin it. Return: 0, or -EINPROGRESS where
+ * @ctx must not wait. */
+int zr_pages_found_locked(struct zr_pages *pages, const struct zr_ctx *ctx, zr_slot slot,
+			  struct zr_found *found);
+
+/* Read it, with nothing held. Return: 0 or -EIO, which is counted. */
+int zr_pages_fetch(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+		   const struct zr_found *found, void *page);
+
+static inline void zr_pages_unpin(const struct zr_found *found)
+{
+	zr_backing_unpin(found->backing, found->slot);
+}
+
 /* A copy of the bytes in the pool. Return: 0, -ENOMEM or -EAGAIN. */
 int zr_pages_object_new(struct zr_pages *pages, const void *bytes, uint32_t n_bytes,
 			zr_position *positionp);
 
-/* Return: 0 or -EIO. */
+/* Of a page that is in memory. Return: 0 or -EIO. */
 int zr_pages_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, void *page);
 
 /*
@@ -52,5 +82,5 @@ int zr_pages_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, vo
 int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fresh,
 			    enum zr_limit limit, zr_slot *stalep);
 
-/* Free the object of a slot that nobody can see any more. @context: the engine. */
-void zr_pages_retire_slot(void *context, zr_slot slot);
+/* Free the object of a slot that nobody can see any more, or its frame. */
+void zr_pages_retire_slot(struct zr_pages *pages, zr_slot slot);

@@ -18,6 +18,7 @@ int zr_engine_init(struct zr_engine *engine)
 	if (r < 0)
 		return r;
 	zr_stripes_init(&engine->stripes);
+	zr_room_init(&engine->room);
 	zr_mutex_init(&engine->compaction.list, ZR_RANK_LIST);
 	zr_mutex_init(&engine->compaction.lock, ZR_RANK_COMPACT);
 	return 0;
@@ -28,6 +29,7 @@ void zr_engine_deinit(struct zr_engine *engine)
 	ZR_ASSERT(!engine->compaction.first);
 	zr_mutex_deinit(&engine->compaction.lock);
 	zr_mutex_deinit(&engine->compaction.list);
+	zr_room_deinit(&engine->room);
 	zr_stripes_deinit(&engine->stripes);
 	zr_pool_deinit(&engine->pool);
 }
@@ -45,6 +47,7 @@ int zr_ctx_new(struct zr_ctx **ctxp)
 	memset(ctx, 0xff, sizeof(*ctx));
 	ctx->workspace = NULL;
 	ctx->window = NULL;
+	ctx->reads_on = false;
 
 	r = zr_workspace_new(&ctx->workspace);
 	if (r < 0)
@@ -60,6 +63,7 @@ struct zr_ctx *zr_ctx_free(struct zr_ctx *ctx)
 		return NULL;
 
 	ctx->workspace = zr_workspace_free(ctx->workspace);
+	ctx->window = zr_window_free(ctx->window);
 	free(ctx);
 	return NULL;
 }
@@ -79,6 +83,16 @@ void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_e
 		atomic_init(&pages->xgauges[i], 0);
 	atomic_init(&pages->xused_bytes, 0);
 	atomic_init(&pages->xlimit_bytes, 0);
+	atomic_init(&pages->xspill_bytes, 0);
+	atomic_init(&pages->xspill_wake_bytes, 0);
+	atomic_init(&pages->xspill_above_bytes, 0);
+	atomic_init(&pages->xhas_larger, false);
+	atomic_init(&pages->xrefused, false);
+	atomic_init(&pages->xspill_error, 0);
+	pages->hand = 0;
+	pages->mark_hand = 0;
+	pages->spill_again_ns = 0;
+	pages->spill_n_free = 0;
 
 	ZR_GUARD(&engine->compaction.list);
 	pages->next = engine->compaction.first;
@@ -101,6 +115,7 @@ void zr_pages_deinit(struct zr_pages *pages)
 			compaction->leaf_no = 0;
 		}
 	}
+	zr_pages_set_backing(pages, NULL);
 	zr_slots_deinit(&pages->slots);
 	zr_mutex_deinit(&pages->change);
 }
@@ -171,78 +186,6 @@ uint64_t zr_pages_peak(struct zr_pages *pages, uint64_t used_bytes)
 	return zr_max(seen, used_bytes);
 }
 
-/* what is used, and the limits. Whoever charges has a stripe, so that with all of them nobody does
- */
-
-/* Give back, which cannot fail. */
-static void uncharge(struct zr_pages *pages, int64_t n_bytes)
-{
-	struct zr_engine *engine = pages->engine;
-
-	zr_assert_held(ZR_RANK_STRIPE);
-
-	atomic_fetch_sub_explicit(&pages->xused_bytes, n_bytes, memory_order_relaxed);
-	if (atomic_load_explicit(&engine->xlimit_bytes, memory_order_relaxed) != 0)
-		atomic_fetch_sub_explicit(&engine->xused_bytes, n_bytes, memory_order_relaxed);
-}
-
-/* Return: -ENOSPC where @n_bytes more would be more than the limit; 0: there is none. */
-static int use(_Atomic int64_t *xused_bytes, int64_t n_bytes, uint64_t limit_bytes, int64_t *usedp)
-{
-	int64_t used = atomic_load_explicit(xused_bytes, memory_order_relaxed);
-
-	do {
-		if (limit_bytes != 0 && (uint64_t)(used + n_bytes) > limit_bytes)
-			return -ENOSPC;
-	} while (!atomic_compare_exchange_weak_explicit(xused_bytes, &used, used + n_bytes,
-							memory_order_relaxed,
-							memory_order_relaxed));
-	*usedp = used + n_bytes;
-	return 0;
-}
-
-/* Take @n_bytes from the limits, of the disk and of all. Not more than nothing always succeeds, so
- * that what does not grow can be overwritten at the limit. */
-static int charge(struct zr_pages *pages, int64_t n_bytes, enum zr_limit limit)
-{
-	struct zr_engine *engine = pages->engine;
-	const uint64_t all_bytes = atomic_load_explicit(&engine->xlimit_bytes,
-							memory_order_relaxed);
-	const uint64_t own_bytes = atomic_load_explicit(&pages->xlimit_bytes, memory_order_relaxed);
-	const bool holds = n_bytes > 0 && limit == ZR_LIMIT_HOLDS;
-	int64_t used, all_used;
-
-	zr_assert_held(ZR_RANK_STRIPE);
-
-	if (use(&pages->xused_bytes, n_bytes, holds ? own_bytes : 0, &used) < 0)
-		return -ENOSPC;
-	if (all_bytes != 0 &&
-	    use(&engine->xused_bytes, n_bytes, holds ? all_bytes : 0, &all_used) < 0) {
-		atomic_fetch_sub_explicit(&pages->xused_bytes, n_bytes, memory_order_relaxed);
-		return -ENOSPC;
-	}
-
-	if (n_bytes > 0)
-		(void)zr_pages_peak(pages, (uint64_t)used);
-	return 0;
-}
-
-/* Without a limit the sum is not kept: two threads that write would wait for it. */
-void zr_engine_set_mem_limit(struct zr_engine *engine, uint64_t limit_bytes)
-{
-	const struct zr_pages *pages;
-	int64_t used = 0;
-
-	ZR_GUARD(&engine->compaction.list);
-	zr_stripes_lock_all(&engine->stripes);
-	for (pages = engine->compaction.first; pages; pages = pages->next)
-		used += atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed);
-	atomic_store(&engine->xused_bytes, used);
-	atomic_store(&engine->xlimit_bytes, limit_bytes);
-	atomic_store(&engine->pool.superblock->mem_limit_bytes, limit_bytes);
-	zr_stripes_unlock_all(&engine->stripes);
-}
-
 /* slots to pages and back */
 
 struct zr_rwlock *zr_pages_stripe(struct zr_pages *pages, uint64_t page_no)
@@ -250,15 +193,38 @@ struct zr_rwlock *zr_pages_stripe(struct zr_pages *pages, uint64_t page_no)
 	return zr_stripe_of(&pages->engine->stripes, pages->disk_id, page_no);
 }
 
-void zr_pages_retire_slot(void *context, zr_slot slot)
+/* Whose slots are retired. */
+struct retirement {
+	struct zr_engine *engine;
+	struct zr_backing *backing; /* where written back ones are */
+};
+
+static void retire_slot(void *context, zr_slot slot)
 {
-	struct zr_engine *engine = context;
+	const struct retirement *retirement = context;
 	const uint32_t n_bytes = zr_slot_bytes(slot);
 
+	if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK)
+		zr_backing_remove(retirement->backing, slot);
 	if (n_bytes == 0)
 		return;
 	ZR_CRASH("retire");
-	zr_pool_free(&engine->pool, zr_slot_position(slot), n_bytes);
+	zr_pool_free(&retirement->engine->pool, zr_slot_position(slot), n_bytes);
+}
+
+void zr_pages_retire_slot(struct zr_pages *pages, zr_slot slot)
+{
+	struct retirement retirement = { pages->engine, pages->backing };
+
+	retire_slot(&retirement, slot);
+}
+
+static void retire_leaf(struct zr_pages *pages, zr_position leaf)
+{
+	struct retirement retirement = { pages->engine, pages->backing };
+
+	if (leaf != 0)
+		zr_slots_retire_leaf(&pages->slots, leaf, retire_slot, &retirement);
 }
 
 int zr_pages_object_new(struct zr_pages *pages, const void *bytes, uint32_t n_bytes,
@@ -361,6 +327,7 @@ int zr_pages_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, vo
 		return decode_object(pages, ctx, slot, page);
 	case ZR_SLOT_KIND_WRITTEN_BACK:
 	default:
+		ZR_ASSERT(false); /* it is not in memory */
 		return -EIO;
 	}
 }
@@ -394,8 +361,21 @@ static _Atomic zr_slot *slot_make(struct zr_pages *pages, uint64_t page_no, int 
 	}
 
 	/* Somebody else may have added, and paid for, some of them. */
-	uncharge(pages, (n_missing - n_added) * ZR_NODE_BYTES);
+	zr_pages_uncharge(pages, (n_missing - n_added) * ZR_NODE_BYTES);
 	return slotp;
+}
+
+/* What is too large to stay goes to the file at once. */
+static void note_larger(struct zr_pages *pages, zr_slot fresh)
+{
+	const uint32_t above = atomic_load_explicit(&pages->xspill_above_bytes,
+						    memory_order_relaxed);
+
+	if (above == 0 || zr_slot_bytes(fresh) <= above ||
+	    atomic_load_explicit(&pages->xhas_larger, memory_order_relaxed))
+		return;
+	atomic_store(&pages->xhas_larger, true);
+	zr_room_want(&pages->engine->room);
 }
 
 /*
@@ -417,14 +397,14 @@ int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fr
 
 	zr_assert_held(ZR_RANK_STRIPE);
 
-	r = charge(pages, growth, limit);
+	r = zr_pages_charge(pages, growth, limit);
 	if (r < 0)
 		return r;
 
 	if (!slotp) {
 		slotp = slot_make(pages, page_no, n_missing, &r);
 		if (!slotp) {
-			uncharge(pages, growth);
+			zr_pages_uncharge(pages, growth);
 			return r;
 		}
 	}
@@ -438,6 +418,7 @@ int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fr
 	if (zr_slot_bytes(fresh) == ZR_PAGE_SIZE)
 		atomic_fetch_add_explicit(&pages->counters->huge_pages_since, 1,
 					  memory_order_relaxed);
+	note_larger(pages, fresh);
 	*stalep = stale;
 	return 0;
 }
@@ -459,9 +440,24 @@ static zr_slot slot_use(_Atomic zr_slot *slotp)
 
 int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, void *page)
 {
-	ZR_GUARD_SHARED(zr_pages_stripe(pages, page_no));
+	struct zr_found found;
+	zr_slot slot;
+	int r;
 
-	return zr_pages_decode(pages, ctx, slot_use(zr_slots_find(&pages->slots, page_no)), page);
+	{
+		ZR_GUARD_SHARED(zr_pages_stripe(pages, page_no));
+
+		slot = slot_use(zr_slots_find(&pages->slots, page_no));
+		if (zr_slot_kind(slot) != ZR_SLOT_KIND_WRITTEN_BACK)
+			return zr_pages_decode(pages, ctx, slot, page);
+		r = zr_pages_found_locked(pages, ctx, slot, &found);
+		if (r < 0)
+			return r;
+	}
+
+	r = zr_pages_fetch(pages, ctx, page_no, &found, page);
+	zr_pages_unpin(&found);
+	return r;
 }
 
 /*
@@ -484,55 +480,97 @@ int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, 
 		r = zr_pages_publish_locked(pages, page_no, fresh, ZR_LIMIT_HOLDS, &stale);
 	}
 
-	zr_pages_retire_slot(pages->engine, r < 0 ? fresh : stale);
+	zr_pages_retire_slot(pages, r < 0 ? fresh : stale);
 	return r;
 }
 
-/* The stripe is held from the read to the store: a write between them would be lost. */
-static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
-			 uint32_t n_bytes, const void *bytes, zr_slot *stalep)
-{
-	const zr_slot slot = slot_use(zr_slots_find(&pages->slots, page_no));
-	zr_slot fresh;
-	int r;
+/* What of a page is changed. */
+struct part {
+	uint32_t at, n_bytes;
+	const void *bytes; /* NULL: zeros */
+};
 
-	if (slot == ZR_SLOT_HOLE && !bytes)
+/* The stripe is held from the read to the store: a write between them would be lost. @in_ctx: what
+ * the page was is in ctx->page. */
+static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, zr_slot slot,
+			 bool in_ctx, const struct part *part, zr_slot *stalep)
+{
+	zr_slot fresh;
+	int r = 0;
+
+	if (slot == ZR_SLOT_HOLE && !part->bytes)
 		return 0;
 
-	r = zr_pages_decode(pages, ctx, slot, ctx->page);
+	if (!in_ctx)
+		r = zr_pages_decode(pages, ctx, slot, ctx->page);
 	if (r < 0)
 		return r;
 
-	if (bytes)
-		memcpy(ctx->page + at, bytes, n_bytes);
+	if (part->bytes)
+		memcpy(ctx->page + part->at, part->bytes, part->n_bytes);
 	else
-		memset(ctx->page + at, 0, n_bytes);
+		memset(ctx->page + part->at, 0, part->n_bytes);
 
 	r = slot_encode(pages, ctx, ctx->page, &fresh);
 	if (r < 0)
 		return r;
 
-	r = zr_pages_publish_locked(pages, page_no, fresh, bytes ? ZR_LIMIT_HOLDS : ZR_LIMIT_YIELDS,
-				    stalep);
+	r = zr_pages_publish_locked(pages, page_no, fresh,
+				    part->bytes ? ZR_LIMIT_HOLDS : ZR_LIMIT_YIELDS, stalep);
 	if (r < 0)
 		*stalep = fresh; /* nobody saw it: retire this one */
+	return r;
+}
+
+/* @found: what was fetched into ctx->page last, its slot ZR_SLOT_HOLE if nothing was. Return: also
+ * ZR_PAGE_E_ELSEWHERE with another one, pinned. */
+static int try_update(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+		      const struct part *part, struct zr_found *found)
+{
+	const zr_slot fetched = found->slot;
+	zr_slot slot, stale = ZR_SLOT_HOLE;
+	int r;
+
+	{
+		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
+
+		slot = slot_use(zr_slots_find(&pages->slots, page_no));
+		if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK && slot != fetched) {
+			r = zr_pages_found_locked(pages, ctx, slot, found);
+			return r < 0 ? r : ZR_PAGE_E_ELSEWHERE;
+		}
+		r = update_locked(pages, ctx, page_no, slot,
+				  fetched != ZR_SLOT_HOLE && slot == fetched, part, &stale);
+	}
+
+	zr_pages_retire_slot(pages, stale);
 	return r;
 }
 
 int zr_page_update(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
 		   uint32_t n_bytes, const void *bytes)
 {
-	zr_slot stale = ZR_SLOT_HOLE;
+	const struct part part = { at, n_bytes, bytes };
+	struct zr_found found = { .slot = ZR_SLOT_HOLE }, before;
 	int r;
 
 	ZR_ASSERT(at + n_bytes <= ZR_PAGE_SIZE);
 
-	{
-		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
-		r = update_locked(pages, ctx, page_no, at, n_bytes, bytes, &stale);
-	}
+	/* While it is pinned no other frame can be where it is: so the same slot is the same page. */
+	do {
+		before = found;
+		r = try_update(pages, ctx, page_no, &part, &found);
+		if (before.slot != ZR_SLOT_HOLE)
+			zr_pages_unpin(&before);
+		if (r != ZR_PAGE_E_ELSEWHERE)
+			break;
+		ctx->reads_on = false;
+		r = zr_pages_fetch(pages, ctx, page_no, &found, ctx->page);
+		if (r < 0)
+			zr_pages_unpin(&found);
+	} while (r == 0);
 
-	zr_pages_retire_slot(pages->engine, stale);
+	zr_ctx_settle(ctx);
 	return r;
 }
 
@@ -546,12 +584,11 @@ static void leaf_drop_if_empty(struct zr_pages *pages, uint64_t leaf_no)
 	slotp = zr_slots_find(&pages->slots, leaf_no << ZR_LEAF_SHIFT);
 	if (slotp && zr_slots_leaf_is_empty(slotp)) {
 		leaf = zr_slots_unhook_leaf(&pages->slots, leaf_no);
-		uncharge(pages, ZR_NODE_BYTES);
+		zr_pages_uncharge(pages, ZR_NODE_BYTES);
 	}
 	zr_stripes_unlock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
 
-	if (leaf != 0)
-		zr_slots_retire_leaf(&pages->slots, leaf, zr_pages_retire_slot, pages->engine);
+	retire_leaf(pages, leaf);
 }
 
 void zr_page_discard(struct zr_pages *pages, uint64_t page_no)
@@ -572,11 +609,11 @@ void zr_page_discard(struct zr_pages *pages, uint64_t page_no)
 		atomic_store_explicit(slotp, ZR_SLOT_HOLE, memory_order_release);
 		zr_pages_tally_slot(pages, &change, stale, -1);
 		zr_pages_tally_apply(pages, &change);
-		uncharge(pages, slot_cell_bytes(stale));
+		zr_pages_uncharge(pages, slot_cell_bytes(stale));
 		empty = zr_slots_leaf_is_empty(slotp);
 	}
 
-	zr_pages_retire_slot(pages->engine, stale);
+	zr_pages_retire_slot(pages, stale);
 	if (empty)
 		leaf_drop_if_empty(pages, page_no >> ZR_LEAF_SHIFT);
 }
@@ -595,13 +632,12 @@ void zr_page_discard_leaf(struct zr_pages *pages, uint64_t leaf_no)
 		for (i = 0; i < ZR_LEAF_SLOTS; ++i)
 			zr_pages_tally_slot(pages, &change, zr_pages_slot(&slots[i]), -1);
 		zr_pages_tally_apply(pages, &change);
-		uncharge(pages, ZR_NODE_BYTES - change.gauge[ZR_GAUGE_CELL_BYTES]);
+		zr_pages_uncharge(pages, ZR_NODE_BYTES - change.gauge[ZR_GAUGE_CELL_BYTES]);
 	}
 	zr_stripes_unlock_leaf(&pages->engine->stripes, pages->disk_id, leaf_no);
 
 	ZR_CRASH("punch-leaf");
-	if (leaf != 0)
-		zr_slots_retire_leaf(&pages->slots, leaf, zr_pages_retire_slot, pages->engine);
+	retire_leaf(pages, leaf);
 }
 
 bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no)
@@ -611,23 +647,31 @@ bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no)
 	return zr_pages_slot(zr_slots_find(&pages->slots, page_no)) != ZR_SLOT_HOLE;
 }
 
-zr_position zr_pages_unhook(struct zr_pages *pages)
+struct zr_stale zr_pages_unhook(struct zr_pages *pages)
 {
-	zr_position root;
+	struct zr_stale stale = { .backing = pages->backing };
 	unsigned int i;
 
+	/* Until its frames went. */
+	if (stale.backing)
+		atomic_fetch_add(&stale.backing->xusers, 1);
+
 	zr_stripes_lock_all(&pages->engine->stripes);
-	root = zr_slots_unhook_all(&pages->slots);
+	stale.root = zr_slots_unhook_all(&pages->slots);
 	for (i = 0; i < ZR_N_GAUGES; ++i)
 		atomic_store_explicit(&pages->xgauges[i], 0, memory_order_relaxed);
-	uncharge(pages, atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed));
+	zr_pages_uncharge(pages, atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed));
 	zr_stripes_unlock_all(&pages->engine->stripes);
-	return root;
+	return stale;
 }
 
-void zr_pages_retire(struct zr_pages *pages, zr_position root)
+void zr_pages_retire(struct zr_pages *pages, struct zr_stale stale)
 {
-	zr_slots_retire(&pages->slots, root, zr_pages_retire_slot, pages->engine);
+	struct retirement retirement = { pages->engine, stale.backing };
+
+	zr_slots_retire(&pages->slots, stale.root, retire_slot, &retirement);
+	if (stale.backing)
+		atomic_fetch_sub(&stale.backing->xusers, 1);
 }
 
 void zr_pages_prune(struct zr_pages *pages)
@@ -636,7 +680,7 @@ void zr_pages_prune(struct zr_pages *pages)
 
 	zr_stripes_lock_all(&pages->engine->stripes);
 	n_gone = zr_slots_prune(&pages->slots);
-	uncharge(pages, n_gone * ZR_NODE_BYTES);
+	zr_pages_uncharge(pages, n_gone * ZR_NODE_BYTES);
 	zr_stripes_unlock_all(&pages->engine->stripes);
 }
 

@@ -24,6 +24,7 @@
 #include "backing.h"
 #include "codec.h"
 #include "layout.h"
+#include "room.h"
 #include "slots.h"
 #include "stripes.h"
 
@@ -52,6 +53,7 @@ struct zr_engine {
 	struct zr_arena arena;
 	struct zr_pool pool;
 	struct zr_stripes stripes;
+	struct zr_room room;
 	struct zr_compaction compaction;
 	/* Of all disks together. Set with all stripes held, looked at with one. */
 	_Atomic uint64_t xlimit_bytes; /* 0: none, and nobody counts */
@@ -71,6 +73,7 @@ void zr_engine_deinit(struct zr_engine *engine);
 struct zr_ctx {
 	struct zr_workspace *workspace;
 	struct zr_window *window; /* NULL: it must not wait for a backing file */
+	bool reads_on;            /* pages behind the one that is read are likely to be wanted */
 	uint8_t page[ZR_PAGE_SIZE];
 	uint8_t object[ZR_CODEC_BOUND];
 };
@@ -81,6 +84,9 @@ int zr_ctx_new(struct zr_ctx **ctxp);
  * fail with -EINPROGRESS instead, and are to be called again with a context that may: so a thread
  * that others rely on is not held up. Return: 0 or -ENOMEM. */
 int zr_ctx_let_wait(struct zr_ctx *ctx);
+
+/* Keep nothing of the backing file: before a thread waits for something to do. */
+void zr_ctx_settle(struct zr_ctx *ctx);
 struct zr_ctx *zr_ctx_free(struct zr_ctx *ctx);
 
 static inline void zr_ctx_freep(struct zr_ctx **ctxp)
@@ -125,6 +131,18 @@ struct zr_pages {
 	_Atomic int64_t xgauges[ZR_N_GAUGES];
 	_Atomic int64_t xused_bytes;   /* cells and nodes: what the limit is compared with */
 	_Atomic uint64_t xlimit_bytes; /* 0: none */
+	/* Of those that spill (tier.h); 0: they do not. */
+	_Atomic uint64_t xspill_bytes; /* more than that is used: pages are to go to the file */
+	_Atomic uint64_t xspill_wake_bytes;  /* more than that: who takes them is to look */
+	_Atomic uint32_t xspill_above_bytes; /* larger objects are to go there at once */
+	_Atomic bool xhas_larger;            /* there may be some */
+	_Atomic bool xrefused;               /* a write was, for want of room */
+	_Atomic int xspill_error;            /* why no more can; 0: it can */
+	/* of who takes them */
+	uint64_t hand;          /* the page that is next */
+	uint64_t mark_hand;     /* the leaf that is to be marked next */
+	int64_t spill_again_ns; /* it failed: not before, */
+	uint64_t spill_n_free;  /* unless more of the file is free than then */
 	/* What its attributes say. Changed with the shape held exclusive, while there is no page. */
 	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
 	uint32_t recomp_priorities;
@@ -159,6 +177,7 @@ unsigned int zr_pages_find_vacated(struct zr_pages *pages, uint64_t leaf_no,
 
 enum {
 	ZR_PAGE_E_AS_IT_WAS = 1, /* nothing to gain, or it was written meanwhile */
+	ZR_PAGE_E_ELSEWHERE = 2, /* it is on the backing file; within pages alone */
 };
 
 /*
@@ -172,6 +191,9 @@ enum {
 int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slotp);
 int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot fresh);
 
+/* Or nothing came of it, but for the bits of @mark. Return: false if somebody else changed it. */
+bool zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark);
+
 /* Compress the page with a codec of the disk above its own in number, if that makes its cell
  * smaller. If that of the highest priority does not, the page is marked, and never tried again
  * until it is written. @threshold: shorter objects stay as they are, and what is not shorter than
@@ -183,9 +205,15 @@ int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page
 /* Is there something other than a hole? */
 bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no);
 
-/* All pages become holes at once. Return: what zr_pages_retire() is to free, at leisure. */
-zr_position zr_pages_unhook(struct zr_pages *pages);
-void zr_pages_retire(struct zr_pages *pages, zr_position root);
+/* What was taken out at once, and is to be freed at leisure. */
+struct zr_stale {
+	zr_position root;           /* 0: nothing */
+	struct zr_backing *backing; /* where its frames are: the pages may have another by then */
+};
+
+/* All pages become holes at once. What comes back wants zr_pages_retire(). */
+struct zr_stale zr_pages_unhook(struct zr_pages *pages);
+void zr_pages_retire(struct zr_pages *pages, struct zr_stale stale);
 
 /* Give back nodes that nothing is in. */
 void zr_pages_prune(struct zr_pages *pages);
@@ -205,9 +233,16 @@ bool zr_pages_copy_leaf(struct zr_pages *pages, uint64_t leaf_no, zr_slot slots[
 /* Mark the objects of a leaf idle, until their pages are read or written. */
 void zr_pages_mark_leaf_idle(struct zr_pages *pages, uint64_t leaf_no);
 
+/* Where pages are written back to from now on; NULL: nowhere. None is, and the shape is held
+ * exclusive, or nobody knows the pages yet. */
+void zr_pages_set_backing(struct zr_pages *pages, struct zr_backing *backing);
+
 /* Rebuild the figures from the slots, marking in the pool what they refer to; the pool is being
  * derived. Return: 0, or -EINVAL for a store that is damaged. */
 int zr_pages_derive(struct zr_pages *pages);
 
 /* Compare the figures with the slots. Nobody else may be using the disk. */
 void zr_pages_validate(struct zr_pages *pages);
+
+/* Count the frames of the pages, one for each block; see zr_backing_validate(). */
+void zr_pages_count_frames(struct zr_pages *pages, uint16_t *counts);

@@ -40,7 +40,6 @@ enum zr_transport {
 /* Of a disk that nobody configured. The first is the kernel's word, and as many as make large
  * requests of what compresses well. */
 #define ZR_WRITEBACK_BATCH_SIZE_DEFAULT 128u
-#define ZR_WRITEBACK_BATCH_SIZE_MAX     1024u
 #define ZR_WRITEBACK_AT_DEFAULT         90u
 
 struct zr_disk_spec {

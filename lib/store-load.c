@@ -170,6 +170,10 @@ static int disk_attach(struct zr_store *store, unsigned int entry_no)
 
 	ZR_GUARD_EXCLUSIVE(&store->dir);
 	zr_store_list_add_locked(store, disk);
+	zr_pages_set_backing(&disk->pages,
+			     zr_store_backing_find_locked(store,
+							  zr_disk_attrs_valid(disk)->backing_id));
+	zr_disk_limits_apply(disk);
 	return zr_pages_derive(&disk->pages) < 0 ? -EUCLEAN : 0;
 }
 
@@ -220,6 +224,8 @@ static int store_derive(struct zr_store *store)
 	r = zr_pool_derive_begin(&store->engine.pool);
 	if (r == -EINVAL)
 		return -EUCLEAN;
+	if (r == 0)
+		r = zr_store_backings_load(store);
 	for (entry_no = 0; r == 0 && entry_no < n_entries; ++entry_no) {
 		r = disk_attach(store, entry_no);
 		ZR_CRASH("derive");

@@ -205,6 +205,8 @@ void zr_store_validate(struct zr_store *store)
 		used_bytes += (uint64_t)atomic_load(&disk->pages.xused_bytes);
 	}
 
+	zr_store_backings_validate(store);
+
 	/* The sum is kept for the limit alone. */
 	ZR_ASSERT(atomic_load(&store->superblock->mem_limit_bytes) == zr_store_mem_limit(store));
 	ZR_ASSERT(zr_store_mem_limit(store) == 0 ||

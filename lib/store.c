@@ -14,6 +14,7 @@
 struct zr_store *zr_store_free(struct zr_store *store)
 {
 	struct zr_disk *disk;
+	unsigned int i;
 
 	if (!store)
 		return NULL;
@@ -23,6 +24,8 @@ struct zr_store *zr_store_free(struct zr_store *store)
 		store->disks = disk->next;
 		zr_disk_free(disk);
 	}
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
+		zr_backing_free(store->backings[i]);
 	if (store->superblock) {
 		zr_engine_deinit(&store->engine);
 		zr_rwlock_deinit(&store->dir);
@@ -290,7 +293,9 @@ int zr_store_add(struct zr_store *store, struct zr_ctx *ctx, const struct zr_dis
 	if (r < 0)
 		return r;
 
-	if (spec->disksize_bytes > 0)
+	if (spec->attrs.backing_id != 0)
+		r = zr_store_back(store, disk, spec->attrs.backing_id);
+	if (r == 0 && spec->disksize_bytes > 0)
 		r = zr_disk_set_disksize(disk, ctx, spec->disksize_bytes);
 	if (r == 0)
 		r = disk_publish(store, disk);

@@ -131,6 +131,42 @@ int zr_store_rename(struct zr_store *store, struct zr_disk *disk, const char *na
 
 struct zr_disk *zr_disk_unpin(struct zr_store *store, struct zr_disk *disk);
 
+/*
+ * Files that pages are written back to. @wanted is what becomes the record, but for its id and
+ * sequence, of a file that nobody else has; @io outlives the store. The file is the caller's to open
+ * and to keep, and to close once zr_store_backing_remove() succeeded.
+ * Return: 0, -ENOSPC where there are ZR_BACKINGS_MAX, -EINVAL, -ENOMEM.
+ */
+int zr_store_backing_add(struct zr_store *store, const struct zr_backing_record *wanted,
+			 const struct zr_backing_io *io, uint64_t *idp);
+
+/* Return: 0, -ENOENT, or -EBUSY while a disk has it, or its last pages are on their way out. */
+int zr_store_backing_remove(struct zr_store *store, uint64_t id);
+
+/* NULL where the record is free. Before the store is loaded it may change at any time. */
+const struct zr_backing_record *zr_store_backing_at(const struct zr_store *store,
+						    unsigned int index);
+
+/* Blocks of 4 KiB that nothing is in. */
+uint64_t zr_store_backing_free_blocks(struct zr_store *store, uint64_t id);
+
+/* Before the store is loaded, and again if the records have changed: what is needed of that one. A
+ * file that is not there by then (@io NULL, or this was not called) is lost: reads of pages on it
+ * are -EIO. Return: 0, -ENOMEM, -EUCLEAN. */
+int zr_store_backing_attach(struct zr_store *store, unsigned int index,
+			    const struct zr_backing_io *io);
+
+/* Have the disk, which has no size, write pages back to that file; 0: to none.
+ * Return: 0, -ENOENT, -EBUSY, -ESTALE. */
+int zr_store_back(struct zr_store *store, struct zr_disk *disk, uint64_t id);
+
+/* Give back what is free on the files, in runs of @n_least blocks at least. Return: is there a file
+ * of which it can be? */
+bool zr_store_punch(struct zr_store *store, uint32_t n_least);
+
+/* Where room below a limit is waited for. */
+struct zr_room *zr_store_room(struct zr_store *store);
+
 /* Memory, in bytes. memory = superblock and directory + shelf + span table + spans */
 struct zr_store_usage {
 	uint64_t memory_bytes; /* all that the memfd holds */

@@ -11,12 +11,12 @@
  *   rank     lock               protects                               held across
  *   -------  -----------------  -------------------------------------  --------------------
  *   DIR      store->dir         which disks there are                  waiting for a DISK
+ *   CHANGE   pages->change      pages of a disk, against another       codec, memcpy, a write to
+ *                               change in the background               the backing file
  *   DISK     disk->shape        size, attributes, inner nodes:         page operations
  *                               shared to use, exclusive to change
  *   COMPACT  compaction->lock   the pass: where it is                  one step: a leaf, a span
  *   LIST     compaction->list   whose pages there are                  all stripes, for a sum
- *   CHANGE   pages->change      pages of a disk, against another        codec, memcpy, a write to
- *                               change in the background               the backing file
  *   STRIPE   engine->stripes    slots of the pages that hash to it;    codec, memcpy; fstat(2)
  *                               shared also keeps their cells alive
  *   TREE     slots->tree        links from node to node                allocation of a node
@@ -44,10 +44,10 @@
 
 enum zr_rank {
 	ZR_RANK_DIR,
+	ZR_RANK_CHANGE,
 	ZR_RANK_DISK,
 	ZR_RANK_COMPACT,
 	ZR_RANK_LIST,
-	ZR_RANK_CHANGE,
 	ZR_RANK_STRIPE,
 	ZR_RANK_TREE,
 	ZR_RANK_GROW,

@@ -241,24 +241,33 @@ static bool is_poison(struct channel *channel, const uint8_t *request)
 
 /* serving */
 
+static bool is_seated_io(const struct shelf *shelf, uint64_t unique)
+{
+	const struct seat *seat;
+
+	for (seat = shelf->seats; seat < shelf->seats + SHELF_SEATS; ++seat) {
+		if (atomic_load(&seat->unique) == unique)
+			return io_is_served(atomic_load(&seat->node), atomic_load(&seat->opcode));
+	}
+	return false;
+}
+
 /* An interruption of what io.h serves is dropped: libfuse would keep it for a request that it never
  * comes to know. */
 static bool interrupts_io(struct channel *channel, const uint8_t *request, size_t n_request)
 {
 	const struct fuse_interrupt_in *in = (const void *)(header_of(request) + 1);
-	const struct seat *seat;
-	uint64_t node;
+	uint64_t node, unique;
 	uint32_t opcode;
 
 	if (n_request < sizeof(struct fuse_in_header) + sizeof(*in))
 		return false;
 	if (channel->rings && rings_find(channel->rings, in->unique, &node, &opcode))
 		return io_is_served(node, opcode);
-	for (seat = channel->shelf->seats; seat < channel->shelf->seats + SHELF_SEATS; ++seat) {
-		if (atomic_load(&seat->unique) == (in->unique & ~SHELF_RESENT))
-			return io_is_served(atomic_load(&seat->node), atomic_load(&seat->opcode));
-	}
-	return false;
+	/* What is handed over goes from one seat to another, by way of a queue. */
+	unique = in->unique & ~SHELF_RESENT;
+	return is_seated_io(channel->shelf, unique) || io_has(channel->io, unique) ||
+	       is_seated_io(channel->shelf, unique);
 }
 
 static void serve_by_libfuse(struct channel *channel, const uint8_t *request, size_t n_request)
@@ -440,6 +449,7 @@ static bool ring_serve(void *context, const struct ring_request *from)
 	thread_self.n_reply = from->n_payload;
 	thread_self.unique = header_of(from->request)->unique;
 	thread_self.is_resent = from->is_left;
+	thread_self.stays = true;
 	thread_self.record = from->found;
 	request_serve(channel, from->request, from->n_request);
 	return true;
@@ -644,6 +654,14 @@ int channel_resend(struct channel *channel)
 		return -errno;
 	atomic_store(&channel->is_resending, true);
 	return 0;
+}
+
+int channel_let_wait(struct channel *channel)
+{
+	int r;
+
+	r = io_let_wait(channel->io);
+	return r < 0 ? r : fs_let_wait(channel->fs);
 }
 
 static void gate_open(struct channel *channel)

@@ -64,6 +64,11 @@ bool channel_can_resend(const struct channel *channel);
  * channel_begin(). */
 int channel_resend(struct channel *channel);
 
+/* Disks may have a backing file from now on: have those there that wait for it, and let all that may
+ * wait do so. After fs_start(), by who may use the context of changes; may be called again. Return:
+ * 0, -ENOMEM, -EAGAIN. */
+int channel_let_wait(struct channel *channel);
+
 /* Let the threads go. */
 void channel_begin(struct channel *channel);
 

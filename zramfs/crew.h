@@ -15,6 +15,8 @@
  *            offers waits for who has entered, one part long.
  * Errors:    of disk.h, for which memory is waited for twice as long at the most. What is done
  *            counts up to the first part that was not done whole; parts behind it may be done, too.
+ *            None of the crew may wait for a backing file: -EINPROGRESS is of the whole request,
+ *            which nobody has any more then.
  * Cost:      a thread has 384 KiB of context, 96 KiB of stack and its heap. A waking is 3 us for
  *            who wakes and 50 for who is woken; 1 MiB is 1.6 ms to write and 0.4 to read.
  */

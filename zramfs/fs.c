@@ -17,10 +17,6 @@
 #include "tree.h"
 #include "vfile.h"
 
-/* Requests on a disk that the kernel may have under way: 12, its default, throttles a loop device.
- */
-#define MAX_BACKGROUND 1024u
-
 #define MMAP_THRESHOLD (64 << 10)
 
 /* Threads of each kind of job. A change may wait 200 ms for a RELEASE, or for another's claim. */
@@ -31,8 +27,9 @@
 /* One record for each thread that changes disks, and one for who reads the configuration again; all
  * others of former generations are gone by then. */
 _Static_assert(THREADS_CHANGES + 1 <= SHELF_RECORDS, "a record is free");
-_Static_assert(ZR_THREADS_MAX + THREADS_NAMES + THREADS_CHANGES + THREADS_WORK < SHELF_SEATS - 1,
-	       "every thread has a seat, and the last one is taken");
+_Static_assert(ZR_THREADS_MAX + THREADS_NAMES + THREADS_CHANGES + THREADS_WORK <
+		       SHELF_SEATS - IO_SEATS,
+	       "every thread has a seat, and the last ones are taken");
 
 static void queues_init(struct fs *fs)
 {
@@ -61,6 +58,11 @@ int fs_start(struct fs *fs)
 	jobs_lock(&fs->changes);
 	jobs_lock(&fs->work);
 	return 0;
+}
+
+int fs_let_wait(struct fs *fs)
+{
+	return zr_ctx_let_wait(fs->ctx);
 }
 
 void fs_calm(struct fs *fs)
@@ -261,8 +263,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want &= ~(unsigned int)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 				      FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV);
 	conn->max_write = fs->rings ? rings_entries(fs->rings)->n_payload : THREAD_REPLY_BYTES;
-	conn->max_background = MAX_BACKGROUND;
-	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+	conn->max_background = FS_MAX_BACKGROUND;
+	conn->congestion_threshold = FS_MAX_BACKGROUND * 3 / 4;
 	conn->time_gran = 1;
 
 	if (write(fs->ready, &one, sizeof(one)) < 0)

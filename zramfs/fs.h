@@ -41,6 +41,10 @@
 struct rings;
 struct zr_attr_daemon;
 
+/* Requests on a disk that the kernel may have under way: 12, its default, throttles a loop device.
+ * What programs wait for themselves is not counted. */
+#define FS_MAX_BACKGROUND 1024u
+
 struct fs {
 	struct zr_store *store;
 	struct shelf *shelf;
@@ -71,6 +75,10 @@ int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
 
 /* The threads for jobs, once those that serve disks are there: nothing is asked for yet. */
 int fs_start(struct fs *fs);
+
+/* Jobs that change disks wait for a backing file where they must, from now on. After fs_start(), by
+ * who may use the context. Return: 0 or -ENOMEM. */
+int fs_let_wait(struct fs *fs);
 
 /* The threads are in no hurry any more (hurry.h). */
 void fs_calm(struct fs *fs);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fuse.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -16,6 +17,7 @@
 #include "crew.h"
 #include "fs.h"
 #include "log.h"
+#include "rings.h"
 #include "vfile.h"
 
 /* Of a request: 8 pages are 50 us to write. */
@@ -32,6 +34,13 @@ struct punch {
 	int mode;
 };
 
+/* What the thread that drops is given to wait with. */
+struct ctx_change {
+	struct job job;
+	struct zr_ctx *ctx; /* the new one, then the one it had */
+	sem_t is_done;
+};
+
 struct bad_page {
 	struct job job;
 	struct io *io;
@@ -45,6 +54,12 @@ struct io {
 	struct buffer memory; /* this */
 	struct jobs punches;  /* one thread */
 	struct crew *crew;    /* of large requests */
+	struct waiters waiters;
+	pthread_mutex_t letting;
+	/* protected by letting */
+	struct ctx_change ctx_change;
+	bool punches_wait;
+	pthread_mutex_t suspect; /* held by the waiter that does what may have killed a worker */
 	struct bad_page bad_page;
 	struct punch punch_of[ZR_DISKS_MAX]; /* by number of the disk's entry */
 };
@@ -114,12 +129,12 @@ static void bad_page_say(struct io *io, const struct zr_disk *disk)
 	jobs_post(&io->fs->names, &bad->job);
 }
 
-/* Answer with an error. */
-static void disk_failed(const struct call *call, int r)
+/* Answer with an error. One that would have to wait was given to nobody who may: there is nobody. */
+static void disk_failed(struct io *io, const struct zr_disk *disk, uint64_t unique, int r)
 {
 	if (r == -EIO)
-		bad_page_say(call->io, call->disk);
-	answer(call, -r, NULL, 0);
+		bad_page_say(io, disk);
+	(void)io_answer(io, unique, r == -EINPROGRESS ? EIO : -r, NULL, 0);
 }
 
 /* reading and writing */
@@ -151,10 +166,38 @@ static void maybe_poison(struct zr_disk *disk, uint64_t offset)
 }
 #endif
 
+static struct waited request_of(const struct call *call, uint64_t offset, uint32_t n_bytes,
+				const void *bytes)
+{
+	return (struct waited){ .disk = call->disk,
+				.unique = call->header->unique,
+				.node = call->header->nodeid,
+				.opcode = call->header->opcode,
+				.n_bytes = n_bytes,
+				.offset = offset,
+				.begin_ns = now_ns(CLOCK_MONOTONIC),
+				.bytes = (uint8_t *)bytes };
+}
+
+/* Return: is it somebody else's from now on? */
+static bool hand_over(struct io *io, const struct waited *request, int r)
+{
+	return r == -EINPROGRESS && waiters_post(&io->waiters, request, thread_self.stays);
+}
+
+static void read_answer(struct io *io, const struct waited *request, int r, size_t n_read)
+{
+	served(&request->disk->entry->read_latency, request->begin_ns);
+	if (r < 0)
+		disk_failed(io, request->disk, request->unique, r);
+	else
+		(void)io_answer(io, request->unique, 0, request->bytes, n_read);
+}
+
 static void serve_read(const struct call *call)
 {
 	const struct fuse_read_in *in = call->arguments;
-	const int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
+	const struct waited request = request_of(call, in->offset, in->size, thread_self.reply);
 	size_t n_read = 0;
 	int r;
 
@@ -164,21 +207,32 @@ static void serve_read(const struct call *call)
 	}
 
 	maybe_poison(call->disk, in->offset);
-	r = crew_read(call->io->crew, call->disk, in->offset, thread_self.reply, in->size, &n_read);
-	served(&call->disk->entry->read_latency, begin_ns);
-	if (r < 0)
-		disk_failed(call, r);
+	r = crew_read(call->io->crew, call->disk, in->offset, request.bytes, in->size, &n_read);
+	if (!hand_over(call->io, &request, r))
+		read_answer(call->io, &request, r, n_read);
+}
+
+/* @size: of the disk, before. A file that grew may have grown by less. But a buffered loop device
+ * takes a short write for a whole one, and a direct one gets EIO for it: what lies within the disk is
+ * written whole or refused with its own errno, whatever pages were done. */
+static void write_answer(struct io *io, const struct waited *request, uint64_t size, int r,
+			 size_t n_written)
+{
+	const struct fuse_write_out out = { .size = (uint32_t)n_written };
+
+	served(&request->disk->entry->write_latency, request->begin_ns);
+	if (r < 0 && (n_written == 0 || request->offset + request->n_bytes <= size))
+		disk_failed(io, request->disk, request->unique, r);
 	else
-		answer(call, 0, thread_self.reply, n_read);
+		(void)io_answer(io, request->unique, 0, &out, sizeof(out));
 }
 
 static void serve_write(const struct call *call)
 {
 	const struct fuse_write_in *in = call->arguments;
-	const int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
-	struct fuse_write_out out = { 0 };
+	const struct waited request = request_of(call, in->offset, in->size, in + 1);
+	const uint64_t size = zr_disk_size(call->disk);
 	size_t n_written;
-	uint64_t size;
 	int r;
 
 	if (in->size > call->n_arguments - sizeof(*in)) {
@@ -186,18 +240,54 @@ static void serve_write(const struct call *call)
 		return;
 	}
 
-	/* A file that grew may have grown by less. But a buffered loop device takes a short write
-	 * for a whole one, and a direct one gets EIO for it: what lies within the disk is written
-	 * whole or refused with its own errno, whatever pages were done. */
-	size = zr_disk_size(call->disk);
-	r = crew_write(call->io->crew, call->disk, in->offset, in + 1, in->size, &n_written);
-	served(&call->disk->entry->write_latency, begin_ns);
-	if (r < 0 && (n_written == 0 || in->offset + in->size <= size)) {
-		disk_failed(call, r);
-		return;
+	r = crew_write(call->io->crew, call->disk, in->offset, request.bytes, in->size, &n_written);
+	if (!hand_over(call->io, &request, r))
+		write_answer(call->io, &request, size, r, n_written);
+}
+
+/* Once a request is answered the disk may go, and its file. */
+static void ctx_let_go(void)
+{
+	if (thread_self.ctx->window)
+		zr_window_close(thread_self.ctx->window);
+}
+
+static void waited_do(struct io *io, const struct waited *request)
+{
+	const uint64_t size = zr_disk_size(request->disk);
+	size_t n_done = 0;
+	int r;
+
+	if (request->opcode == FUSE_READ) {
+		r = zr_disk_read(request->disk, thread_self.ctx, request->offset, request->bytes,
+				 request->n_bytes, &n_done);
+		ctx_let_go();
+		read_answer(io, request, r, n_done);
+	} else {
+		r = zr_disk_write(request->disk, thread_self.ctx, request->offset, request->bytes,
+				  request->n_bytes, &n_done);
+		ctx_let_go();
+		write_answer(io, request, size, r, n_done);
 	}
-	out.size = (uint32_t)n_written;
-	answer(call, 0, &out, sizeof(out));
+}
+
+/* Of suspects a waiter has one in hand at a time, as have those that read requests: they do not wait
+ * for each other, since who reads waits for room here. */
+static void waited_serve(void *context, const struct waited *request)
+{
+	struct io *io = context;
+	const uint64_t unique = request->unique & ~SHELF_RESENT;
+	const bool alone = unique != request->unique && shelf_is_suspect(io->fs->shelf, unique);
+
+	if (alone) {
+		/* What waits here did not kill anybody. */
+		thread_leave_seat();
+		pthread_mutex_lock(&io->suspect);
+		thread_take_seat(unique, request->node, request->opcode);
+	}
+	waited_do(io, request);
+	if (alone)
+		pthread_mutex_unlock(&io->suspect);
 }
 
 /* dropping */
@@ -223,6 +313,14 @@ static int disk_fallocate(struct zr_disk *disk, int mode, uint64_t offset, uint6
 	}
 }
 
+static void fallocate_answer(struct io *io, const struct zr_disk *disk, uint64_t unique, int r)
+{
+	if (r < 0)
+		disk_failed(io, disk, unique, r);
+	else
+		(void)io_answer(io, unique, 0, NULL, 0);
+}
+
 static void punch_run(struct job *job)
 {
 	struct punch *posted = (struct punch *)job;
@@ -233,7 +331,8 @@ static void punch_run(struct job *job)
 	atomic_store(&posted->is_taken, false);
 	thread_take_seat(punch.unique & ~SHELF_RESENT, punch.node, FUSE_FALLOCATE);
 	r = disk_fallocate(punch.disk, punch.mode, punch.offset, punch.n_bytes);
-	(void)io_answer(punch.io, punch.unique, -r, NULL, 0);
+	ctx_let_go();
+	fallocate_answer(punch.io, punch.disk, punch.unique, r);
 	thread_leave_seat();
 }
 
@@ -272,7 +371,8 @@ static void serve_fallocate(const struct call *call)
 	if (drops_much(in) && punch_post(call, in))
 		return;
 	r = disk_fallocate(call->disk, (int)in->mode, in->offset, in->length);
-	answer(call, -r, NULL, 0);
+	if (r != -EINPROGRESS || !punch_post(call, in))
+		fallocate_answer(call->io, call->disk, call->header->unique, r);
 }
 
 /* all else */
@@ -382,6 +482,54 @@ bool io_serve(struct io *io, const uint8_t *request, size_t n_request)
 	return true;
 }
 
+/* letting wait */
+
+/* By the thread that drops, between two jobs. */
+static void ctx_change_run(struct job *job)
+{
+	struct ctx_change *change = (struct ctx_change *)job;
+	struct zr_ctx *before = thread_self.ctx;
+
+	thread_self.ctx = change->ctx;
+	change->ctx = before;
+	sem_post(&change->is_done);
+}
+
+/* It gets another context, made here: it must not ask for memory itself. */
+static int punches_let_wait(struct io *io)
+{
+	struct ctx_change *change = &io->ctx_change;
+	int r;
+
+	r = zr_ctx_new(&change->ctx);
+	if (r < 0)
+		return r;
+	r = zr_ctx_let_wait(change->ctx);
+	if (r == 0) {
+		jobs_post(&io->punches, &change->job);
+		while (sem_wait(&change->is_done) < 0)
+			;
+		io->punches_wait = true;
+	}
+	change->ctx = zr_ctx_free(change->ctx);
+	return r;
+}
+
+int io_let_wait(struct io *io)
+{
+	const struct entries_head *entries = io->fs->rings ? rings_entries(io->fs->rings) : NULL;
+	int r;
+
+	r = waiters_start(&io->waiters, entries ? entries->n_entries : FS_MAX_BACKGROUND,
+			  entries ? entries->n_payload : THREAD_REPLY_BYTES);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&io->letting);
+	r = io->punches_wait ? 0 : punches_let_wait(io);
+	pthread_mutex_unlock(&io->letting);
+	return r;
+}
+
 /* its own thread */
 
 int io_new(struct io **iop, struct fs *fs, int fd)
@@ -405,6 +553,11 @@ int io_new(struct io **iop, struct fs *fs, int fd)
 		io->punch_of[i].io = io;
 	}
 
+	io->ctx_change.job = (struct job){ .run = ctx_change_run, .is_kept = true };
+	sem_init(&io->ctx_change.is_done, 0, 0);
+	pthread_mutex_init(&io->letting, NULL);
+	pthread_mutex_init(&io->suspect, NULL);
+	waiters_init(&io->waiters, &fs->shelf->seats[SHELF_SEATS - IO_SEATS], waited_serve, io);
 	/* What is dropped may be all of a large disk: no hang. */
 	jobs_init(&io->punches, &fs->shelf->seats[SHELF_SEATS - 1], true);
 	r = jobs_start(&io->punches, "zramfs-punch", 1, true);
@@ -428,7 +581,11 @@ struct io *io_free(struct io *io)
 	if (!io)
 		return NULL;
 	jobs_stop(&io->punches);
+	waiters_stop(&io->waiters);
 	io->crew = crew_free(io->crew);
+	pthread_mutex_destroy(&io->suspect);
+	pthread_mutex_destroy(&io->letting);
+	sem_destroy(&io->ctx_change.is_done);
 	memory = io->memory;
 	buffer_free(&memory);
 	return NULL;
@@ -437,6 +594,7 @@ struct io *io_free(struct io *io)
 void io_calm(struct io *io)
 {
 	jobs_calm(&io->punches);
+	waiters_calm(&io->waiters);
 	crew_calm(io->crew);
 }
 
@@ -454,7 +612,12 @@ void io_post(struct io *io, struct job *job)
 
 bool io_is_idle(struct io *io)
 {
-	return jobs_are_idle(&io->punches);
+	return jobs_are_idle(&io->punches) && waiters_are_idle(&io->waiters);
+}
+
+bool io_has(struct io *io, uint64_t unique)
+{
+	return waiters_have(&io->waiters, unique);
 }
 
 /* virtual files, for libfuse */

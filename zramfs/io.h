@@ -8,12 +8,19 @@
  * Requests that a mounted filesystem or a swap device waits for. They are read and answered as the
  * kernel lays them out: libfuse would allocate for each, and take a lock that is held by who does
  * other things. What drops more than PUNCH_MIN_BYTES has a thread of its own, so that others go on;
- * one is enough, since a disk's next such request waits in the kernel for the one before.
+ * one is enough, since a disk's next such request waits in the kernel for the one before. What has
+ * to wait for a backing file is handed over as well: reads and writes to waiters (waiters.h), what
+ * drops to the same thread.
+ *
+ * A request that is handed over is done from its beginning, though some of its pages may have been
+ * done: as after a death, each may be read or written twice before it is answered, and nothing is
+ * promised of another request on the same pages that is not.
  *
  * Ownership: buffers are the serving thread's.
  * Locking:   none here.
- * Errors:    see disk.h; each request is answered once. EBADF for a handle that is not open, ESTALE
- *            for one whose disk is gone: it says that opening it anew may help, as EIO would not.
+ * Errors:    see disk.h, but -EINPROGRESS; each request is answered once. EBADF for a handle that is
+ *            not open, ESTALE for one whose disk is gone: it says that opening it anew may help, as
+ *            EIO would not.
  * Cost:      a read is decompressed straight into the reply, a write compressed straight from the
  *            request. Measuring how long each took is 70 ns of it.
  */
@@ -22,11 +29,15 @@
 
 #include "jobs.h"
 #include "layout.h"
+#include "waiters.h"
 
 struct fs;
 
 /* Dropping as much takes 0.1 ms. */
 #define PUNCH_MIN_BYTES (UINT64_C(1) << 20)
+
+/* The last ones of the shelf: of waiters, and of the thread that drops. */
+#define IO_SEATS (WAITERS + 1)
 
 struct io;
 
@@ -36,10 +47,14 @@ int io_new(struct io **iop, struct fs *fs, int fd);
 /* No request is under way. */
 struct io *io_free(struct io *io);
 
-/* Lock the memory of its thread. */
+/* Lock the memory of its threads. */
 void io_lock(struct io *io);
 
-/* Its thread is in no hurry any more. */
+/* Requests may have to wait for a backing file from now on: have those there that do. May be called
+ * again; not by a thread that serves disks. Return: 0, -ENOMEM, -EAGAIN. */
+int io_let_wait(struct io *io);
+
+/* Its threads are in no hurry any more. */
 void io_calm(struct io *io);
 
 /* Have its thread run a job that is kept. */
@@ -47,6 +62,9 @@ void io_post(struct io *io, struct job *job);
 
 /* Is nothing under way but in threads that called io_serve()? */
 bool io_is_idle(struct io *io);
+
+/* Is the request with that number handed over, and in nobody's hands yet? Without SHELF_RESENT. */
+bool io_has(struct io *io, uint64_t unique);
 
 /* Serve a request of the bytes of a disk. Return: false if it is not one. */
 bool io_serve(struct io *io, const uint8_t *request, size_t n_request);

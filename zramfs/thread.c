@@ -118,6 +118,8 @@ int thread_start(pthread_t *threadp, struct thread_room *room, const struct thre
 	r = room_make(room, kind->n_reply);
 	if (r == 0 && kind->moves_pages)
 		r = zr_ctx_new(&start.thread.ctx);
+	if (r == 0 && kind->may_wait)
+		r = zr_ctx_let_wait(start.thread.ctx);
 	if (r == 0) {
 		start.thread.reply = room->reply.bytes;
 		start.thread.n_reply = kind->n_reply;
@@ -161,4 +163,14 @@ void thread_leave_seat(void)
 		return;
 	atomic_fetch_add_explicit(&seat->n_done, 1, memory_order_relaxed);
 	atomic_store_explicit(&seat->unique, 0, memory_order_release);
+}
+
+void thread_note_waiting(void)
+{
+	struct seat *seat = thread_self.seat;
+
+	if (!seat)
+		return;
+	atomic_store_explicit(&seat->is_long, true, memory_order_relaxed);
+	atomic_fetch_add_explicit(&seat->n_done, 1, memory_order_relaxed);
 }

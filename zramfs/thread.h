@@ -36,6 +36,7 @@ struct thread_kind {
 	size_t n_reply;   /* room for a reply; 0: it has its own */
 	size_t n_heap;    /* what it may allocate without asking the kernel */
 	bool moves_pages; /* has a context of the engine */
+	bool may_wait;    /* which waits for a backing file where it must */
 };
 
 struct thread {
@@ -47,6 +48,7 @@ struct thread {
 	/* of the request that was read last, where the thread reads requests */
 	uint64_t unique; /* without SHELF_RESENT */
 	bool is_resent;
+	bool stays; /* it lies where it is until it is answered, and so does the reply's room */
 	struct record
 		*record; /* of a former generation, whose answer it gets; taken by who serves it */
 };
@@ -65,3 +67,7 @@ void thread_join(pthread_t thread, struct thread_room *room);
 /* The calling thread has a request in hand, and anybody may know; it was answered, or handed on. */
 void thread_take_seat(uint64_t unique, uint64_t node, uint32_t opcode);
 void thread_leave_seat(void);
+
+/* What it has in hand waits for something that takes as long as it takes, and that is no hang. To be
+ * said again and again, as nobody else may make progress. */
+void thread_note_waiting(void);

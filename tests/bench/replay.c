@@ -123,7 +123,7 @@ static int page_put(struct zr_pages *pages, uint64_t page_no, uint32_t n_bytes, 
 		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
 		r = zr_pages_publish_locked(pages, page_no, fresh, ZR_LIMIT_HOLDS, &stale);
 	}
-	zr_pages_retire_slot(pages->engine, r < 0 ? fresh : stale);
+	zr_pages_retire_slot(pages, r < 0 ? fresh : stale);
 	return r;
 }
 
@@ -165,7 +165,7 @@ static void recompress(struct replay *replay, const struct op *op)
 		return;
 	fresh = zr_slot_object(position, op->n_bytes, 1);
 	if (zr_page_change_end(pages, op->page_no, slot, fresh) != 0)
-		zr_pages_retire_slot(pages->engine, fresh);
+		zr_pages_retire_slot(pages, fresh);
 }
 
 static void *share_run(void *context)

@@ -15,7 +15,7 @@
  * The argument is the directory of the engine's source: a point that is in no table is a fault.
  */
 
-#include "rig.h"
+#include "batch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,14 +24,16 @@
 #include <sys/wait.h>
 
 #include "crash.h"
+#include "unit/fake-backing.h"
 
 #if ZR_DEBUG_LEVEL >= 1
 
 static const char *const points[] = {
-	"allocate", "compress", "derive",    "derived",    "flip-after", "flip-before",
-	"format",   "grow",     "link",      "made",       "make",       "move",
-	"provide",  "publish",  "published", "punch-leaf", "removed",    "rename-over",
-	"reset",    "retire",   "settle",    "shelf",      "shrink",     "truncate",
+	"allocate",   "backing",     "backing-gone", "compress", "derive",    "derived",
+	"flip-after", "flip-before", "format",       "grow",     "link",      "made",
+	"make",       "move",        "provide",      "publish",  "published", "punch-leaf",
+	"removed",    "rename-over", "reset",        "retire",   "settle",    "shelf",
+	"shrink",     "truncate",    "write-back",   "written",
 };
 
 #define N_POINTS     ZR_ARRAY_SIZE(points)
@@ -435,6 +437,38 @@ static void recompress(struct zr_disk *disk)
 	}
 }
 
+/* Nor is it then: the page is the same wherever it is. */
+static void write_back(struct zr_disk *disk)
+{
+	static const struct zr_batch_filter any;
+	static struct zr_batch *batch;
+	uint64_t n_written = 0, page_no = rng_below(&rng, UNITS_MAX - 100);
+	unsigned int i;
+
+	CHECK(batch || zr_batch_new(&batch) == 0);
+	zr_batch_begin(batch, disk, &any);
+	for (i = 0; i < 100; ++i, ++page_no)
+		(void)zr_batch_add(batch, page_no);
+	i = (unsigned int)-zr_batch_flush(batch, &n_written);
+	CHECK(i == 0 || i == EINVAL); /* it has no size */
+}
+
+/* Records that no disk names, those that were left behind among them. */
+static void change_backings(void)
+{
+	const struct zr_backing_record wanted = fake_record();
+	uint64_t id;
+	unsigned int i;
+
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i) {
+		const struct zr_backing_record *record = zr_store_backing_at(rig.store, i);
+
+		if (record)
+			(void)zr_store_backing_remove(rig.store, record->id);
+	}
+	CHECK(zr_store_backing_add(rig.store, &wanted, &fake_io, &id) == 0);
+}
+
 static void grow_shelf(void)
 {
 	const unsigned int n_pages = notes->shelf_pages;
@@ -460,8 +494,12 @@ static void change_something(void)
 		punch_units(area, disk);
 	else if (roll < 78)
 		truncate_area(area, disk);
-	else if (roll < 82)
+	else if (roll < 80)
 		recompress(disk);
+	else if (roll < 82)
+		write_back(disk);
+	else if (roll < 83)
+		change_backings();
 	else if (roll < 84)
 		zr_store_compact(rig.store);
 	else if (roll < 87)
@@ -478,7 +516,7 @@ static _Noreturn void child_run(int fd, unsigned int point, unsigned int n_passe
 	dying_at = point;
 	n_passes_left = n_passes;
 	zr_crash_hook = die;
-	CHECK(zr_store_attach(&rig.store, fd) == 0);
+	rig_attach_backed(&rig, fd, false);
 	for (i = 0; i < N_AREAS; ++i)
 		resolve_area(i);
 	do_intent();
@@ -518,7 +556,7 @@ static void check_store(int fd)
 	const uint64_t n_bytes = (uint64_t)notes->shelf_pages * ZR_PAGE_SIZE;
 	unsigned int i;
 
-	CHECK(zr_store_attach(&rig.store, fcntl(fd, F_DUPFD_CLOEXEC, 0)) == 0);
+	rig_attach_backed(&rig, fcntl(fd, F_DUPFD_CLOEXEC, 0), false);
 	rig_validate(rig.store);
 	/* One page more may have been counted and not noted. */
 	CHECK(zr_store_shelf_bytes(rig.store) - n_bytes <= ZR_PAGE_SIZE);
@@ -551,15 +589,18 @@ static bool child_dies(int fd, unsigned int point, unsigned int n_passes)
 
 static int store_make(void)
 {
+	const struct zr_backing_record wanted = fake_record();
 	unsigned int i;
+	uint64_t id;
 	int fd;
 
 	memset(notes->areas, 0, sizeof(notes->areas));
 	notes->intent.kind = NOTHING;
 	notes->shelf_pages = 0;
 	CHECK(zr_store_new(&rig.store, RIG_STORE_BYTES) == 0);
+	CHECK(zr_store_backing_add(rig.store, &wanted, &fake_io, &id) == 0);
 	for (i = 0; i < N_AREAS; ++i)
-		zr_disk_unpin(rig.store, rig_add(&rig, areas[i].name, 0));
+		zr_disk_unpin(rig.store, rig_add_backed(&rig, areas[i].name, 0, id));
 	fd = fcntl(zr_store_fd(rig.store), F_DUPFD_CLOEXEC, 0);
 	CHECK(fd >= 0);
 	rig.store = zr_store_free(rig.store);
@@ -584,7 +625,7 @@ static unsigned int die_at(unsigned int point)
 		check_store(fd);
 	}
 
-	CHECK(zr_store_attach(&rig.store, fd) == 0);
+	rig_attach_backed(&rig, fd, false);
 	rig_empty(&rig); /* which finds what was leaked */
 	rig.store = zr_store_free(rig.store);
 	return n_deaths;
@@ -599,6 +640,7 @@ static void test_a_death_at_each_point_is_survived(void)
 	notes = mmap(NULL, sizeof(*notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		     0);
 	CHECK(notes != MAP_FAILED);
+	fake_init(MIB(16));
 	for (i = 0; i < N_POINTS; ++i) {
 		n_deaths += die_at(i);
 		if (!notes->reached[i])
@@ -607,6 +649,7 @@ static void test_a_death_at_each_point_is_survived(void)
 	}
 	printf("# %u deaths\n", n_deaths);
 	munmap(notes, sizeof(*notes));
+	fake_deinit();
 	rig.ctx = zr_ctx_free(rig.ctx);
 }
 

@@ -74,7 +74,7 @@ static void publish(zr_slot fresh)
 		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(&disk->pages, 0));
 		CHECK(zr_pages_publish_locked(&disk->pages, 0, fresh, ZR_LIMIT_HOLDS, &stale) == 0);
 	}
-	zr_pages_retire_slot(disk->engine, stale);
+	zr_pages_retire_slot(&disk->pages, stale);
 }
 
 static void *write_for_ever(void *context)
@@ -107,7 +107,7 @@ static int end_by_word(zr_slot slot, zr_slot fresh)
 			return ZR_PAGE_E_AS_IT_WAS;
 		CHECK(zr_pages_publish_locked(&disk->pages, 0, fresh, ZR_LIMIT_HOLDS, &stale) == 0);
 	}
-	zr_pages_retire_slot(disk->engine, stale);
+	zr_pages_retire_slot(&disk->pages, stale);
 	return 0;
 }
 
@@ -138,7 +138,7 @@ static void change(uint64_t n_more)
 	/* Would the word alone have let it through? */
 	if ((slot_now() | ZR_SLOT_PENDING) == slot)
 		atomic_fetch_add(&n_alike, 1);
-	zr_pages_retire_slot(disk->engine, fresh);
+	zr_pages_retire_slot(&disk->pages, fresh);
 }
 
 /* Leave the class two cells to give: the page has a third. */
@@ -162,7 +162,7 @@ static void set_up(void)
 static void tear_down(void)
 {
 	while (n_taken > 0)
-		zr_pages_retire_slot(disk->engine, taken[--n_taken]);
+		zr_pages_retire_slot(&disk->pages, taken[--n_taken]);
 	zr_pool_tend(&disk->engine->pool, false);
 	zr_disk_unpin(rig.store, disk);
 	rig_deinit(&rig);

@@ -428,6 +428,38 @@ static void test_who_fails_is_the_last(void)
 	tear_down();
 }
 
+/* Somebody else does the whole of it again, once, and nobody of the crew is at it any more. */
+static void test_who_must_not_wait_says_so_once(void)
+{
+	struct rng rng = rng_init("wait");
+	unsigned int n_before;
+	size_t n_done;
+
+	set_up(N_SERVING);
+	stands_at_ns = 1;
+	do {
+		fill(&rng, bytes, LARGE_BYTES);
+		watch_begin();
+		together = fails_after = true;
+		fails_at = ZR_PAGE_SIZE + rng_below(&rng, LARGE_BYTES);
+		fails_with = -EINPROGRESS;
+		CHECK(crew_write(crew, disk, ZR_PAGE_SIZE, bytes, LARGE_BYTES, &n_done) ==
+		      -EINPROGRESS);
+		CHECK(crew_read(crew, disk, ZR_PAGE_SIZE, bytes, LARGE_BYTES, &n_done) ==
+		      -EINPROGRESS);
+		n_before = n_calls;
+		fails_at = NOWHERE; /* whoever were late would do it */
+		usleep(500);
+		CHECK(n_calls == n_before);
+	} while (n_by_crew == 0);
+	go_well();
+	fill(&rng, bytes, LARGE_BYTES);
+	disk_put(&rig, disk, ZR_PAGE_SIZE, bytes, LARGE_BYTES);
+	memcpy(shadow + ZR_PAGE_SIZE, bytes, LARGE_BYTES);
+	check_all();
+	tear_down();
+}
+
 /* What nobody began with in time is done by one, in one call. */
 static void test_what_takes_too_long_is_ended_by_one(void)
 {
@@ -603,6 +635,7 @@ int main(void)
 	RUN(test_the_end_of_the_disk);
 	RUN(test_an_error_in_the_middle);
 	RUN(test_who_fails_is_the_last);
+	RUN(test_who_must_not_wait_says_so_once);
 	RUN(test_what_takes_too_long_is_ended_by_one);
 	RUN(test_the_limit_is_reached);
 	RUN(test_nobody_is_woken_where_all_are_busy);

@@ -302,7 +302,7 @@ static void test_changes_end_only_if_nobody_came(void)
 	fresh = copy_of(slot);
 	CHECK(zr_page_write(&pages, ctx, 7, other) == 0);
 	CHECK(zr_page_change_end(&pages, 7, slot, fresh) == ZR_PAGE_E_AS_IT_WAS);
-	zr_pages_retire_slot(&engine, fresh); /* still ours */
+	zr_pages_retire_slot(&pages, fresh); /* still ours */
 	check_page(7, other);
 
 	/* Discarded, with its leaf. */
@@ -310,7 +310,7 @@ static void test_changes_end_only_if_nobody_came(void)
 	fresh = copy_of(slot);
 	zr_page_discard(&pages, 7);
 	CHECK(zr_page_change_end(&pages, 7, slot, fresh) == ZR_PAGE_E_AS_IT_WAS);
-	zr_pages_retire_slot(&engine, fresh);
+	zr_pages_retire_slot(&pages, fresh);
 	CHECK(!zr_page_is_data(&pages, 7));
 	tear_down();
 }
@@ -335,7 +335,7 @@ static void test_moving_ends_a_change(void)
 			CHECK(!(slot_of(in_leaf[i]) & ZR_SLOT_PENDING));
 			CHECK(zr_page_change_end(&pages, in_leaf[i], slot, fresh) ==
 			      ZR_PAGE_E_AS_IT_WAS);
-			zr_pages_retire_slot(&engine, fresh);
+			zr_pages_retire_slot(&pages, fresh);
 		} else {
 			CHECK(zr_page_change_end(&pages, in_leaf[i], slot, fresh) == 0);
 		}
@@ -392,7 +392,7 @@ static void test_the_pending_bit_prevents_a_lost_write(void)
 	CHECK(zr_page_write(&pages, ctx, 8, old) == 0); /* what the change made of it */
 	copy = copy_of(slot_of(8));
 	CHECK(zr_page_change_end(&pages, 7, slot, copy) == ZR_PAGE_E_AS_IT_WAS);
-	zr_pages_retire_slot(&engine, copy);
+	zr_pages_retire_slot(&pages, copy);
 	check_page(7, fresh);
 	tear_down();
 }
@@ -579,7 +579,7 @@ static void test_marks_and_changes(void)
 	zr_pages_mark_leaf_idle(&pages, 0);
 	fresh = copy_of(slot_of(7));
 	CHECK(zr_page_change_end(&pages, 7, slot, fresh) == ZR_PAGE_E_AS_IT_WAS);
-	zr_pages_retire_slot(&engine, fresh);
+	zr_pages_retire_slot(&pages, fresh);
 	CHECK(is_idle(7));
 	check_page(7, other);
 	tear_down();

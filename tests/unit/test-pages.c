@@ -180,7 +180,7 @@ static void test_whole_leaf_goes_at_once(void)
 
 static void test_unhooked_pages_can_be_freed_later(void)
 {
-	zr_position top;
+	struct zr_stale top;
 
 	set_up();
 	write_word(3, UINT64_C(0xfedcba9876543210));

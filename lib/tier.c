@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "tier.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "batch.h"
+#include "disk-parts.h"
+
+#define MS_NS INT64_C(1000000)
+
+/* Where the process locks its memory all of it is populated. */
+#define STACK_BYTES (256u << 10)
+
+#define LOOK_NS  (1000 * MS_NS)    /* while there is something to be tried again, or to punch */
+#define NEVER_NS (3600000 * MS_NS) /* until it is told */
+#define REST_NS  (10 * MS_NS)      /* between passes over all slots for what is too large to stay */
+
+/* Once begun, so much more goes than had to. */
+#define SPILL_MORE_SHARE 32
+
+/* Of all disks together there is no mark; they spill from that percentage of their limit on. */
+#define SPILL_ALL_PERCENT 90
+
+/* How often the hand comes to the end for one batch: until it has seen all, and once more each to
+ * mark what is there and to take it. */
+#define ROUNDS_ALL 2
+#define ROUNDS     4
+
+/* A batch all of whose pages were used meanwhile; so many in a row are as bad as none. */
+#define EMPTY_BATCHES 64
+
+/* Runs of blocks that are punched a second after they became free, and those that take longer. */
+#define PUNCH_BLOCKS 16
+#define PUNCH_ALL_NS (10000 * MS_NS)
+
+struct zr_tier {
+	struct zr_store *store;
+	struct zr_batch *batch;
+	pthread_t thread;
+	sem_t may_begin;
+	bool has_begun; /* the caller's */
+	_Atomic bool xstop;
+	/* the thread's own */
+	int64_t look_ns; /* when to look, whether told or not */
+	int64_t punch_all_ns;
+};
+
+static void look_by(struct zr_tier *tier, int64_t when_ns)
+{
+	tier->look_ns = (int64_t)zr_min((uint64_t)tier->look_ns, (uint64_t)when_ns);
+}
+
+/* leaf by leaf */
+
+/* A copy of the first leaf at or above *leaf_nop. Return: false past the last one. */
+static bool leaf_next(struct zr_disk *disk, uint64_t *leaf_nop, zr_slot slots[ZR_LEAF_SLOTS])
+{
+	uint64_t n_leaves;
+
+	ZR_GUARD_SHARED(&disk->shape);
+
+	n_leaves = zr_align_up(zr_disk_size(disk), ZR_LEAF_SLOTS * ZR_PAGE_SIZE) >>
+		   (ZR_LEAF_SHIFT + ZR_PAGE_SHIFT);
+	while (!disk->removed && *leaf_nop < n_leaves &&
+	       zr_slots_next_leaf(&disk->pages.slots, *leaf_nop, n_leaves, leaf_nop)) {
+		if (zr_pages_copy_leaf(&disk->pages, *leaf_nop, slots))
+			return true;
+		++*leaf_nop; /* it went just now */
+	}
+	return false;
+}
+
+static void leaf_mark(struct zr_disk *disk, uint64_t leaf_no)
+{
+	ZR_GUARD_SHARED(&disk->shape);
+
+	zr_pages_mark_leaf_idle(&disk->pages, leaf_no);
+}
+
+/* what is cold */
+
+/* But for the one that is about to be taken from. Return: false at the end. */
+static bool mark_leaf(struct zr_disk *disk, zr_slot slots[ZR_LEAF_SLOTS])
+{
+	uint64_t *at = &disk->pages.mark_hand;
+
+	if (*at == disk->pages.hand >> ZR_LEAF_SHIFT)
+		++*at;
+	if (!leaf_next(disk, at, slots))
+		return false;
+	if (*at != disk->pages.hand >> ZR_LEAF_SHIFT)
+		leaf_mark(disk, *at);
+	++*at;
+	return true;
+}
+
+/* Mark the leaf that the other hand is at, and move it on: one for each batch, four times as fast as
+ * the hand that takes. So what is marked has the time of many batches to be used. */
+static void mark_far(struct zr_disk *disk)
+{
+	struct zr_pages *pages = &disk->pages;
+	zr_slot slots[ZR_LEAF_SLOTS];
+
+	if (!mark_leaf(disk, slots)) {
+		pages->mark_hand = 0;
+		(void)mark_leaf(disk, slots);
+	}
+}
+
+/* Name pages of the leaf that the hand is in. Return: is the batch full? */
+static bool gather_leaf(struct zr_tier *tier, struct zr_disk *disk,
+			const zr_slot slots[ZR_LEAF_SLOTS], uint32_t *np)
+{
+	uint64_t *hand = &disk->pages.hand;
+	bool full = false;
+
+	do {
+		const zr_slot slot = slots[*hand % ZR_LEAF_SLOTS];
+
+		if (zr_slot_kind(slot) != ZR_SLOT_KIND_OBJECT || !(slot & ZR_SLOT_IDLE))
+			continue;
+		++*np;
+		full = zr_batch_add(tier->batch, *hand);
+	} while (++*hand % ZR_LEAF_SLOTS != 0 && !full);
+	return full;
+}
+
+/* Name a batch of pages that were not used since they were marked, or what there is of them. If there
+ * is none in all of the disk, any will do. Return: how many. */
+static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk)
+{
+	uint64_t *hand = &disk->pages.hand;
+	zr_slot slots[ZR_LEAF_SLOTS];
+	unsigned int n_rounds = 0;
+	uint64_t leaf_no;
+	uint32_t n = 0;
+
+	mark_far(disk);
+	while (n_rounds < ROUNDS && !atomic_load(&tier->xstop)) {
+		leaf_no = *hand >> ZR_LEAF_SHIFT;
+		if (!leaf_next(disk, &leaf_no, slots)) {
+			*hand = 0;
+			if (++n_rounds >= ROUNDS_ALL && n > 0)
+				return n;
+			continue;
+		}
+		*hand = zr_max(*hand, leaf_no << ZR_LEAF_SHIFT);
+		if (gather_leaf(tier, disk, slots, &n))
+			return n;
+		if (n_rounds >= ROUNDS_ALL)
+			leaf_mark(disk, leaf_no);
+	}
+	return n;
+}
+
+/* Is more used than is to be? @by: a share of the mark less. */
+static bool is_over(struct zr_disk *disk, bool once_begun)
+{
+	struct zr_engine *engine = disk->engine;
+	const uint64_t own = atomic_load(&disk->pages.xspill_bytes);
+	const uint64_t all = atomic_load(&engine->xlimit_bytes) / 100 * SPILL_ALL_PERCENT;
+	const uint64_t own_used = (uint64_t)atomic_load(&disk->pages.xused_bytes);
+	const uint64_t all_used = (uint64_t)atomic_load(&engine->xused_bytes);
+	const uint64_t share = once_begun ? SPILL_MORE_SHARE : UINT64_MAX;
+
+	return (own != 0 && own_used > own - own / share) ||
+	       (all != 0 && all_used > all - all / share);
+}
+
+static bool spills(struct zr_disk *disk)
+{
+	ZR_GUARD_SHARED(&disk->shape);
+
+	return zr_disk_spills(disk);
+}
+
+static uint64_t n_free(struct zr_disk *disk)
+{
+	ZR_GUARD_SHARED(&disk->shape);
+
+	return disk->pages.backing ? atomic_load(&disk->pages.backing->xn_free) : 0;
+}
+
+/* Before anything has to go all objects are marked once, so that it is known by then what is used. */
+static void mark_ahead(struct zr_tier *tier, struct zr_disk *disk)
+{
+	const uint64_t from = atomic_load(&disk->pages.xspill_bytes);
+	zr_slot slots[ZR_LEAF_SLOTS];
+	uint64_t leaf_no;
+
+	if (from == 0 || atomic_load(&disk->pages.xspill_wake_bytes) == from ||
+	    (uint64_t)atomic_load(&disk->pages.xused_bytes) <=
+		    atomic_load(&disk->pages.xspill_wake_bytes))
+		return;
+	atomic_store(&disk->pages.xspill_wake_bytes, from);
+	for (leaf_no = 0; !atomic_load(&tier->xstop) && leaf_next(disk, &leaf_no, slots); ++leaf_no)
+		leaf_mark(disk, leaf_no);
+}
+
+enum {
+	SPILL_E_NOTHING = 1, /* all that can be on the file is */
+};
+
+/* One batch. Return: 0, SPILL_E_NOTHING, or what the file refuses. */
+static int spill_once(struct zr_tier *tier, struct zr_disk *disk, uint64_t *n_writtenp)
+{
+	const struct zr_batch_filter cold = { .marks = ZR_SLOT_IDLE };
+
+	zr_batch_begin(tier->batch, disk, &cold);
+	if (gather_cold(tier, disk) == 0)
+		return SPILL_E_NOTHING;
+	return zr_batch_flush(tier->batch, n_writtenp);
+}
+
+/* Until it is told by who is refused, or @again_ns. */
+static void be_deaf(struct zr_tier *tier, struct zr_disk *disk, int64_t again_ns)
+{
+	disk->pages.spill_again_ns = again_ns;
+	atomic_store(&disk->pages.xspill_wake_bytes, UINT64_MAX);
+	look_by(tier, again_ns);
+}
+
+static void spill(struct zr_tier *tier, struct zr_disk *disk)
+{
+	struct zr_pages *pages = &disk->pages;
+	unsigned int n_empty = 0;
+	uint64_t n_written;
+	bool refused;
+	int r = 0;
+
+	while (r == 0 && !atomic_load(&tier->xstop)) {
+		/* Below the mark there may be too little for one write all the same. */
+		refused = atomic_exchange(&pages->xrefused, false);
+		if (!refused && !is_over(disk, true))
+			return;
+		n_written = 0;
+		r = spill_once(tier, disk, &n_written);
+		n_empty = n_written > 0 ? 0 : n_empty + 1;
+		if (r == 0 && n_empty > EMPTY_BATCHES)
+			r = -EAGAIN;
+		/* What was written is room, also before an error. */
+		atomic_store(&pages->xspill_error,
+			     n_written > 0 || (r == SPILL_E_NOTHING && !refused) ? 0 : r);
+		zr_room_tell(&disk->engine->room);
+	}
+	pages->spill_n_free = r < 0 ? n_free(disk) : 0;
+	be_deaf(tier, disk, zr_monotonic_ns() + (r < 0 ? LOOK_NS : REST_NS));
+}
+
+/* It failed just now, and nothing has changed. */
+static bool is_in_vain(struct zr_disk *disk)
+{
+	return disk->pages.spill_again_ns > zr_monotonic_ns() &&
+	       n_free(disk) <= disk->pages.spill_n_free;
+}
+
+static void spill_if_wanted(struct zr_tier *tier, struct zr_disk *disk)
+{
+	struct zr_pages *pages = &disk->pages;
+
+	if (!spills(disk))
+		return;
+	if (is_in_vain(disk)) {
+		look_by(tier, pages->spill_again_ns);
+		return;
+	}
+	if (atomic_load(&pages->xspill_wake_bytes) == UINT64_MAX &&
+	    pages->spill_again_ns <= zr_monotonic_ns())
+		atomic_store(&pages->xspill_wake_bytes, atomic_load(&pages->xspill_bytes));
+	mark_ahead(tier, disk);
+	if (atomic_load(&pages->xrefused) || is_over(disk, false))
+		spill(tier, disk);
+}
+
+/* what is too large to stay */
+
+static int flush_larger(struct zr_tier *tier, struct zr_disk *disk, uint32_t above)
+{
+	const struct zr_batch_filter larger = { .n_bytes_min = above + 1 };
+	zr_slot slots[ZR_LEAF_SLOTS];
+	uint64_t leaf_no, n_written = 0;
+	unsigned int i;
+	int r = 0;
+
+	zr_batch_begin(tier->batch, disk, &larger);
+	for (leaf_no = 0; r == 0 && !atomic_load(&tier->xstop) && leaf_next(disk, &leaf_no, slots);
+	     ++leaf_no) {
+		for (i = 0; r == 0 && i < ZR_LEAF_SLOTS; ++i) {
+			if (zr_slot_kind(slots[i]) == ZR_SLOT_KIND_OBJECT &&
+			    zr_slot_length(slots[i]) > above &&
+			    zr_batch_add(tier->batch, (leaf_no << ZR_LEAF_SHIFT) + i))
+				r = zr_batch_flush(tier->batch, &n_written);
+		}
+	}
+	if (r == 0)
+		r = zr_batch_flush(tier->batch, &n_written);
+	if (n_written > 0)
+		zr_room_tell(&disk->engine->room);
+	return r;
+}
+
+static void spill_larger(struct zr_tier *tier, struct zr_disk *disk)
+{
+	const uint32_t above = atomic_load(&disk->pages.xspill_above_bytes);
+	int r;
+
+	if (above == 0 || !atomic_exchange(&disk->pages.xhas_larger, false))
+		return;
+	r = flush_larger(tier, disk, above);
+	if (r < 0)
+		/* They stay, and nobody tells of more. */
+		atomic_store(&disk->pages.xhas_larger, true);
+	look_by(tier, zr_monotonic_ns() + (r < 0 ? LOOK_NS : REST_NS));
+}
+
+/* all of it */
+
+static void punch(struct zr_tier *tier)
+{
+	const int64_t now = zr_monotonic_ns();
+	const bool all = now >= tier->punch_all_ns;
+
+	if (!zr_store_punch(tier->store, all ? 1 : PUNCH_BLOCKS))
+		return;
+	if (all)
+		tier->punch_all_ns = now + PUNCH_ALL_NS;
+	look_by(tier, now + LOOK_NS);
+}
+
+static void look(struct zr_tier *tier)
+{
+	struct zr_disk *disk;
+	uint64_t id = 0;
+
+	tier->look_ns = zr_monotonic_ns() + NEVER_NS;
+	while ((disk = zr_store_next(tier->store, id)) && !atomic_load(&tier->xstop)) {
+		id = disk->id;
+		spill_larger(tier, disk);
+		spill_if_wanted(tier, disk);
+		zr_disk_unpin(tier->store, disk);
+	}
+	if (disk)
+		zr_disk_unpin(tier->store, disk);
+	punch(tier);
+	/* Of disks that have no file, or one that is full, others may wait. */
+	zr_room_tell(zr_store_room(tier->store));
+}
+
+static void *run(void *context)
+{
+	struct zr_tier *tier = context;
+
+	while (sem_wait(&tier->may_begin) < 0)
+		;
+	while (!atomic_load(&tier->xstop)) {
+		look(tier);
+		zr_room_await_want(zr_store_room(tier->store), tier->look_ns);
+	}
+	return NULL;
+}
+
+/* Signals are for whoever made the process. */
+static int thread_start(struct zr_tier *tier)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int error;
+
+	sigfillset(&all);
+	zr_must(pthread_sigmask(SIG_SETMASK, &all, &before));
+	zr_must(pthread_attr_init(&attr));
+	zr_must(pthread_attr_setstacksize(&attr, STACK_BYTES));
+	error = pthread_create(&tier->thread, &attr, run, tier);
+	zr_must(pthread_attr_destroy(&attr));
+	zr_must(pthread_sigmask(SIG_SETMASK, &before, NULL));
+	return -error;
+}
+
+int zr_tier_new(struct zr_tier **tierp, struct zr_store *store)
+{
+	struct zr_tier *tier;
+	int r;
+
+	tier = calloc(1, sizeof(*tier));
+	if (!tier)
+		return -ENOMEM;
+
+	tier->store = store;
+	zr_must(sem_init(&tier->may_begin, 0, 0));
+	r = zr_batch_new(&tier->batch);
+	if (r == 0)
+		r = thread_start(tier);
+	if (r < 0) {
+		zr_batch_free(tier->batch);
+		zr_must(sem_destroy(&tier->may_begin));
+		free(tier);
+		return r;
+	}
+
+	*tierp = tier;
+	return 0;
+}
+
+void zr_tier_begin(struct zr_tier *tier)
+{
+	if (tier->has_begun)
+		return;
+	tier->has_begun = true;
+	zr_room_make(zr_store_room(tier->store), true);
+	zr_must(sem_post(&tier->may_begin));
+}
+
+struct zr_tier *zr_tier_free(struct zr_tier *tier)
+{
+	if (!tier)
+		return NULL;
+
+	atomic_store(&tier->xstop, true);
+	zr_must(sem_post(&tier->may_begin));
+	zr_room_want(zr_store_room(tier->store));
+	zr_must(pthread_join(tier->thread, NULL));
+	zr_room_make(zr_store_room(tier->store), false);
+	zr_batch_free(tier->batch);
+	zr_must(sem_destroy(&tier->may_begin));
+	free(tier);
+	return NULL;
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Pages that go to the backing file by themselves: at a limit, and because they are large
+ */
+
+#include "tier.h"
+
+#include <pthread.h>
+
+#include "fake-backing.h"
+
+#define N_PAGES UINT64_C(8192)
+
+static struct rig rig;
+static struct zr_disk *disk;
+static struct zr_tier *tier;
+static uint64_t id;
+
+static void set_up_sized(uint64_t file_bytes)
+{
+	struct zr_backing_record record;
+
+	fake_init(file_bytes);
+	record = fake_record();
+	rig_init(&rig);
+	CHECK(zr_store_backing_add(rig.store, &record, &fake_io, &id) == 0);
+	disk = rig_add_backed(&rig, "disk0", N_PAGES * ZR_PAGE_SIZE, id);
+	CHECK(zr_tier_new(&tier, rig.store) == 0);
+}
+
+static void set_up(void)
+{
+	set_up_sized(MIB(32));
+}
+
+static void tear_down(void)
+{
+	tier = zr_tier_free(tier);
+	disk = zr_disk_unpin(rig.store, disk);
+	rig_validate(rig.store);
+	rig_empty(&rig);
+	CHECK(zr_store_backing_remove(rig.store, id) == 0);
+	rig_deinit(&rig);
+	fake_deinit();
+}
+
+struct change {
+	uint32_t on_limit, spill_above_bytes;
+};
+
+static int change(struct zr_attrs *attrs, void *context)
+{
+	const struct change *wanted = context;
+
+	attrs->on_limit = wanted->on_limit;
+	attrs->spill_above_bytes = wanted->spill_above_bytes;
+	return 0;
+}
+
+static void set(uint32_t on_limit, uint32_t spill_above_bytes)
+{
+	struct change wanted = { on_limit, spill_above_bytes };
+
+	CHECK(zr_disk_change_attrs(disk, false, change, &wanted) == 0);
+}
+
+/* Lengths of a quarter, a half and the whole page. */
+static uint64_t word_of(uint64_t page_no)
+{
+	return (page_no + 1) << 3 | (1 + page_no % 3);
+}
+
+static int put(uint64_t page_no, struct zr_ctx *ctx)
+{
+	uint8_t page[ZR_PAGE_SIZE];
+	size_t n;
+
+	stamp_make(page, sizeof(page), word_of(page_no));
+	return zr_disk_write(disk, ctx, page_no * ZR_PAGE_SIZE, page, sizeof(page), &n);
+}
+
+static void check(uint64_t page_no)
+{
+	uint8_t page[ZR_PAGE_SIZE];
+
+	disk_get(&rig, disk, page_no * ZR_PAGE_SIZE, page, sizeof(page));
+	CHECK(stamp_is(page, sizeof(page), word_of(page_no)));
+}
+
+static uint64_t used_bytes(void)
+{
+	struct zr_disk_figures figures;
+
+	zr_disk_figures(disk, &figures);
+	return figures.used_bytes;
+}
+
+static int64_t n_back(void)
+{
+	return disk_gauge(disk, ZR_GAUGE_WRITTEN_BACK);
+}
+
+/* For what another thread does: up to ten seconds. */
+#define EVENTUALLY(condition)                                              \
+	do {                                                               \
+		unsigned int tries_ = 0;                                   \
+                                                                           \
+		while (!(condition) && ++tries_ < 10000)                   \
+			nanosleep(&(struct timespec){ 0, 1000000 }, NULL); \
+		CHECK(condition);                                          \
+	} while (0)
+
+static void test_more_than_the_limit(void)
+{
+	uint64_t i;
+
+	set_up();
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
+	zr_tier_begin(tier);
+	for (i = 0; i < N_PAGES; ++i) {
+		CHECK(put(i, rig.ctx) == 0);
+		CHECK(used_bytes() <= MIB(1));
+	}
+	CHECK(n_back() > (int64_t)N_PAGES / 2);
+	for (i = 0; i < N_PAGES; ++i)
+		check(i);
+	CHECK(atomic_load(&disk->entry->counters.failed_writes) == 0);
+	/* It goes on until it is below the mark. */
+	EVENTUALLY(used_bytes() <= MIB(1) / 10 * 9);
+	tear_down();
+}
+
+static void test_a_limit_of_all_disks(void)
+{
+	uint64_t i;
+
+	set_up();
+	zr_store_set_mem_limit(rig.store, MIB(1));
+	zr_tier_begin(tier);
+	for (i = 0; i < N_PAGES; ++i)
+		CHECK(put(i, rig.ctx) == 0);
+	for (i = 0; i < N_PAGES; ++i)
+		check(i);
+	tear_down();
+}
+
+/* So little that the mark is below what one write wants. */
+static void test_a_limit_of_a_few_pages(void)
+{
+	uint64_t i;
+
+	set_up();
+	CHECK(zr_disk_set_mem_limit(disk, 16 * ZR_PAGE_SIZE) == 0);
+	zr_tier_begin(tier);
+	for (i = 0; i < 200; ++i)
+		CHECK(put(i * ZR_LEAF_SLOTS % 4 + i, rig.ctx) == 0);
+	tear_down();
+}
+
+static void test_who_must_not_wait_is_told(void)
+{
+	struct zr_ctx *ctx;
+	int64_t n_failed;
+	uint64_t i;
+	int r = 0;
+
+	set_up();
+	CHECK(zr_ctx_new(&ctx) == 0);
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
+	/* It has not begun: nobody makes room. */
+	for (i = 0; r == 0; ++i)
+		r = put(i, ctx);
+	CHECK(r == -ENOSPC);
+	--i; /* the one that was refused */
+	n_failed = (int64_t)atomic_load(&disk->entry->counters.failed_writes);
+	fake.write_error = EIO; /* so that it stays as it is */
+	zr_tier_begin(tier);
+	CHECK(put(i, ctx) == -EINPROGRESS);
+	CHECK((int64_t)atomic_load(&disk->entry->counters.failed_writes) == n_failed);
+	fake.write_error = 0;
+	EVENTUALLY(put(i, rig.ctx) == 0);
+	zr_ctx_free(ctx);
+	tear_down();
+}
+
+static void test_refusing(void)
+{
+	uint64_t i;
+	int r = 0;
+
+	set_up();
+	set(ZR_ON_LIMIT_ENOSPC, 0);
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
+	zr_tier_begin(tier);
+	for (i = 0; r == 0; ++i)
+		r = put(i, rig.ctx);
+	CHECK(r == -ENOSPC && n_back() == 0);
+	tear_down();
+}
+
+static void test_a_file_that_is_full_or_fails(void)
+{
+	uint64_t i, n;
+	int r = 0;
+
+	set_up_sized(MIB(1));
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
+	zr_tier_begin(tier);
+	for (i = 0; r == 0; ++i)
+		r = put(i, rig.ctx);
+	CHECK(r == -ENOSPC && n_back() > 100);
+	for (n = 0; n + 1 < i; ++n)
+		check(n);
+	/* There is room again. */
+	CHECK(zr_disk_punch(disk, rig.ctx, 0, i / 2 * ZR_PAGE_SIZE) == 0);
+	CHECK(put(0, rig.ctx) == 0);
+	check(0);
+	tear_down();
+
+	set_up();
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
+	zr_tier_begin(tier);
+	fake.write_error = EIO;
+	for (i = 0, r = 0; r == 0; ++i)
+		r = put(i, rig.ctx);
+	CHECK(r == -ENOSPC && n_back() == 0);
+	fake.write_error = 0;
+	/* It is tried again by itself. */
+	EVENTUALLY(n_back() > 0);
+	EVENTUALLY(put(i, rig.ctx) == 0);
+	tear_down();
+}
+
+static void test_large_objects_go_at_once(void)
+{
+	uint64_t i;
+
+	set_up();
+	set(ZR_ON_LIMIT_DEFAULT, ZR_PAGE_SIZE / 2);
+	zr_tier_begin(tier);
+	for (i = 0; i < 300; ++i)
+		CHECK(put(i, rig.ctx) == 0);
+	EVENTUALLY(n_back() == 200 || n_back() == 100);
+	EVENTUALLY(disk_gauge(disk, ZR_GAUGE_HUGE) == 0);
+	for (i = 0; i < 300; ++i)
+		check(i);
+	tear_down();
+}
+
+/* What is used again and again stays. */
+static void test_what_is_cold_goes_first(void)
+{
+	uint64_t i, n_reads;
+
+	set_up();
+	CHECK(zr_disk_set_mem_limit(disk, MIB(4)) == 0);
+	zr_tier_begin(tier);
+	for (i = 0; i < 16; ++i)
+		CHECK(put(i, rig.ctx) == 0);
+	for (; i < N_PAGES; ++i) {
+		CHECK(put(i, rig.ctx) == 0);
+		check(i % 16);
+		check((i + 7) % 16);
+		/* Nobody who swaps is as fast as this. */
+		if (i % 16 == 0)
+			nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+	}
+	n_reads = fake.n_reads;
+	printf("# reads of 16 hot pages from the file: %" PRIu64 " of %" PRIu64 "\n", n_reads,
+	       2 * N_PAGES);
+	CHECK(n_reads < N_PAGES / 8);
+	tear_down();
+}
+
+#define N_WRITERS 4
+
+static void *write_on(void *context)
+{
+	const uint64_t first = (uint64_t)(uintptr_t)context;
+	struct zr_ctx *ctx;
+	unsigned int round;
+	uint64_t i;
+
+	CHECK(zr_ctx_new(&ctx) == 0 && zr_ctx_let_wait(ctx) == 0);
+	for (round = 0; round < 2; ++round) {
+		for (i = first; i < N_PAGES; i += N_WRITERS)
+			CHECK(put(i, ctx) == 0);
+	}
+	zr_ctx_free(ctx);
+	return NULL;
+}
+
+static void test_several_who_write(void)
+{
+	pthread_t threads[N_WRITERS];
+	uintptr_t i;
+
+	set_up();
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
+	zr_tier_begin(tier);
+	for (i = 0; i < N_WRITERS; ++i)
+		CHECK(pthread_create(&threads[i], NULL, write_on, (void *)i) == 0);
+	for (i = 0; i < N_WRITERS; ++i)
+		CHECK(pthread_join(threads[i], NULL) == 0);
+	for (i = 0; i < N_PAGES; ++i)
+		check(i);
+	tear_down();
+}
+
+static void test_it_ends_while_it_is_waited_for(void)
+{
+	set_up();
+	tier = zr_tier_free(tier); /* never begun */
+	CHECK(zr_tier_new(&tier, rig.store) == 0);
+	zr_tier_begin(tier);
+	zr_tier_begin(tier);
+	tear_down();
+}
+
+int main(void)
+{
+	RUN(test_more_than_the_limit);
+	RUN(test_a_limit_of_all_disks);
+	RUN(test_a_limit_of_a_few_pages);
+	RUN(test_who_must_not_wait_is_told);
+	RUN(test_refusing);
+	RUN(test_a_file_that_is_full_or_fails);
+	RUN(test_large_objects_go_at_once);
+	RUN(test_what_is_cold_goes_first);
+	RUN(test_several_who_write);
+	RUN(test_it_ends_while_it_is_waited_for);
+	return 0;
+}
