@@ -233,7 +233,7 @@ static int algorithms_apply(struct loading *loading, struct zr_disk_spec *spec,
 		n = strcspn(at, BLANKS);
 		if (n >= sizeof(words))
 			return record_refuse(record, &loading->sections.lines, "too long",
-						 "algorithms of up to 127 bytes");
+					     "algorithms of up to 127 bytes");
 		memcpy(words, at, n);
 		words[n] = '\0';
 
@@ -244,9 +244,9 @@ static int algorithms_apply(struct loading *loading, struct zr_disk_spec *spec,
 		}
 		if (priority == 1 && section_find(section, "recomp_algorithm"))
 			return record_refuse(record, &loading->sections.lines,
-						 "recomp_algorithm says the same of what follows the "
-						 "first",
-						 "one of them");
+					     "recomp_algorithm says the same of what follows the "
+					     "first",
+					     "one of them");
 		algorithm_apply(loading, spec, record, priority++, words);
 	}
 	return 0;

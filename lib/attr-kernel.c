@@ -404,9 +404,8 @@ const struct zr_attr zr_attrs_kernel[] = {
 	  .mode = 0200,
 	  .when = ZR_WHEN_ALWAYS,
 	  .type = "words",
-	  .allowed =
-		  "type=idle, huge or huge_idle, threshold=0 to 3840 bytes, max_pages=N, algo= or "
-		  "priority= of a recomp_algorithm; once the disk has a size",
+	  .allowed = "type=idle, huge or huge_idle, threshold=0 to 3840, max_pages=N, algo=NAME, "
+		     "priority=1 to 3",
 	  .help = "compress pages anew, largest first, with each recomp_algorithm until one helps",
 	  .since = "0.1.0",
 	  .apply = zr_attr_recompress_apply },

@@ -282,7 +282,7 @@ int zr_attr_recomp_check(const char *text)
 	return r == -ERANGE ? -EINVAL : r;
 }
 
-/* Nothing, which a control file refuses, is what the configuration says of none. */
+/* Nothing, which a control file refuses, takes them all away. */
 int zr_attr_recomp_apply(const struct zr_attr_target *target, const char *text)
 {
 	return zr_attr_change(target, true, *text ? recomp_parse_more : zr_attr_recomp_parse, text);

@@ -423,9 +423,9 @@ const struct zr_attr zr_attrs_set[] = {
 	  .mode = 0200,
 	  .when = ZR_WHEN_EMPTY,
 	  .type = "words",
-	  .allowed = "level=N: 1 to 65537 for lz4, 1 to 9 for lz4hc, -131072 to 22 for zstd; with "
-		     "priority=0 to 3 or algo= the codec that has it",
-	  .help = "parameters of a codec; those of recomp_algorithm may stand there",
+	  .allowed = "level=N: 1 to 65537 for lz4, 1 to 9 for lz4hc, -131072 to 22 for zstd; "
+		     "priority= or algo=",
+	  .help = "parameters of the codec, or of the recomp_algorithm of that priority or name",
 	  .since = "0.1.0",
 	  .parse = zr_attr_algorithm_params_parse,
 	  .print = zr_attr_algorithm_params_print,
@@ -504,7 +504,7 @@ const struct zr_attr zr_attrs_set[] = {
 	  .apply = swap_priority_apply,
 	  .show = swap_priority_show },
 	{ .name = "recomp_algorithm",
-	  .flags = ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
+	  .flags = ZR_ATTR_CONFIG | ZR_ATTR_CONTROL | ZR_ATTR_ADDS,
 	  .mode = 0644,
 	  .when = ZR_WHEN_EMPTY,
 	  .type = "words",

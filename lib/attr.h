@@ -25,6 +25,7 @@ enum zr_attr_flags {
 	ZR_ATTR_CONTROL = 2, /* a file under .control/<disk>/, or .control/zramfs/ */
 	ZR_ATTR_DAEMON = 4,  /* of the daemon, not of a disk */
 	ZR_ATTR_LONG = 8,    /* writing it, or showing it, may take long, and can be interrupted */
+	ZR_ATTR_ADDS = 16, /* what is applied adds to what is there; an empty text is none of it */
 };
 
 enum zr_attr_when {

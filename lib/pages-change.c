@@ -153,7 +153,7 @@ int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, z
 	return 0;
 }
 
-void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark)
+bool zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark)
 {
 	_Atomic zr_slot *at;
 	zr_slot now;
@@ -162,11 +162,17 @@ void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot,
 
 	at = zr_slots_find(&pages->slots, page_no);
 	now = zr_pages_slot(at);
-	if (zr_slot_is_still(now, slot))
-		atomic_store_explicit(at, (now & ~ZR_SLOT_PENDING) | mark, memory_order_relaxed);
+	if (!zr_slot_is_still(now, slot))
+		return false;
+	atomic_store_explicit(at, (now & ~ZR_SLOT_PENDING) | mark, memory_order_relaxed);
+	return true;
 }
 
 /* recompression */
+
+enum {
+	E_CHANGED = 2, /* by somebody else, while it was being compressed */
+};
 
 /* What is too short, compressed with this codec or one above it, or beyond all of them, is left
  * alone: its mark stays, too. */
@@ -188,13 +194,13 @@ static int recompress_begin(struct zr_pages *pages, uint64_t page_no, unsigned i
 	return 0;
 }
 
-/* The page as it was when its change began, into ctx->page. */
+/* The page as it was when its change began, into ctx->page. Return: 0, E_CHANGED or -EIO. */
 static int pending_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, zr_slot slot)
 {
 	ZR_GUARD_SHARED(zr_pages_stripe(pages, page_no));
 
 	if (!zr_slot_is_still(zr_pages_slot(zr_slots_find(&pages->slots, page_no)), slot))
-		return ZR_PAGE_E_AS_IT_WAS;
+		return E_CHANGED;
 	return zr_pages_decode(pages, ctx, slot, ctx->page);
 }
 
@@ -211,7 +217,7 @@ static int compress_smaller(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot 
 	return r == ZR_CODEC_E_NO_GAIN ? ZR_PAGE_E_AS_IT_WAS : 0;
 }
 
-/* Put what is in ctx->object in the place of @slot. */
+/* Put what is in ctx->object in the place of @slot. Return: 0, E_CHANGED, -ENOMEM or -EAGAIN. */
 static int recompress_end(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
 			  zr_slot slot, unsigned int codec_no, uint32_t n_bytes)
 {
@@ -227,11 +233,11 @@ static int recompress_end(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t p
 	r = zr_page_change_end(pages, page_no, slot, fresh);
 	if (r != 0)
 		zr_pages_retire_slot(pages, fresh);
-	return r;
+	return r == ZR_PAGE_E_AS_IT_WAS ? E_CHANGED : r;
 }
 
-int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
-		       unsigned int codec_no, uint32_t threshold)
+static int recompress_once(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+			   unsigned int codec_no, uint32_t threshold)
 {
 	const bool is_last = pages->recomp_priorities >> codec_no == 1;
 	zr_slot slot = ZR_SLOT_HOLE, mark = 0;
@@ -251,7 +257,19 @@ int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page
 		r = ZR_PAGE_E_AS_IT_WAS;
 	if (r == 0)
 		r = recompress_end(pages, ctx, page_no, slot, codec_no, (uint32_t)n_bytes);
-	if (r != 0)
-		zr_page_change_drop(pages, page_no, slot, mark);
+	if (r != 0 && !zr_page_change_drop(pages, page_no, slot, mark) && r > 0)
+		r = E_CHANGED;
 	return r;
+}
+
+int zr_page_recompress(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+		       unsigned int codec_no, uint32_t threshold)
+{
+	int r;
+
+	r = recompress_once(pages, ctx, page_no, codec_no, threshold);
+	/* Compaction moves objects wherever many become shorter; it does so once. */
+	if (r == E_CHANGED)
+		r = recompress_once(pages, ctx, page_no, codec_no, threshold);
+	return r == E_CHANGED ? ZR_PAGE_E_AS_IT_WAS : r;
 }

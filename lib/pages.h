@@ -191,8 +191,8 @@ enum {
 int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slotp);
 int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot fresh);
 
-/* Or nothing came of it, but for the bits of @mark. */
-void zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark);
+/* Or nothing came of it, but for the bits of @mark. Return: false if somebody else changed it. */
+bool zr_page_change_drop(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot mark);
 
 /* A page that is written back, as @slot, is at another place of the file, as @fresh, if that is what
  * it still is. The frame of @slot is pinned, so that nothing else can look like it. */

@@ -186,10 +186,13 @@ static void attr_apply(struct run *run, const struct zr_attr *attr, struct zr_di
 					       .disk = disk,
 					       .ctx = run->fs->ctx,
 					       .defaults = &run->config->defaults.attrs };
-	int r;
+	int r = 0;
 
 	records_lock(&run->fs->records);
-	r = attr->apply(&target, text);
+	if (attr->flags & ZR_ATTR_ADDS)
+		r = attr->apply(&target, "");
+	if (r == 0)
+		r = attr->apply(&target, text);
 	records_unlock(&run->fs->records);
 	if (r == 0)
 		naming_add(&run->done, 0, "%s of %s", attr->name, name);

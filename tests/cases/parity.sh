@@ -3,10 +3,14 @@
 #
 # What a device with the attributes of the kernel's zram answers, step by step.
 #
-# usage: parity.sh ATTRIBUTE_DIRECTORY BLOCK_DEVICE [COMMAND]
+# usage: parity.sh [--recompress] ATTRIBUTE_DIRECTORY BLOCK_DEVICE [COMMAND]
 #
 #   parity.sh /sys/block/zram0 /dev/zram0
 #   parity.sh /mnt/z/.control/zram0 /dev/loop0 attach
+#
+# --recompress asks of recompression alone, which many kernels lack: what it must print lies beside
+# this, parity-recompress.expected, as the documentation of Linux 6.12 to 7.0 has it. zstd and lz4hc
+# are used besides.
 #
 # Configures, fills, reads and resets the device and prints what each read and write gave: the text,
 # or the name of the error. Both lines above must print the same, to the byte; test_parity.py
@@ -26,16 +30,20 @@
 #                     less than orig_data_size; to the byte where none were
 #   pages_compacted   differs with the allocator, and is of all disks or of one: not printed
 #   algorithm_params  once there is a size newer kernels refuse it and older ones do not: not asked
-#   block_state, bd_stat, max_comp_streams and what belongs to write-back or recompression: not
-#                     every kernel has them
+#   block_state, bd_stat, max_comp_streams and what belongs to write-back: not every kernel has them
 #   past mem_limit    a device says EIO, a file below a device ENOSPC: "refused". Where pages of
 #                     zeros are written then, there is a table for them already
 
 set -u
 export LC_ALL=C
 
+asked=all
+if [ "${1:-}" = --recompress ]; then
+    asked=recompress
+    shift
+fi
 if [ $# -lt 2 ] || [ ! -d "$1" ] || [ ! -b "$2" ]; then
-    echo "usage: parity.sh ATTRIBUTE_DIRECTORY BLOCK_DEVICE [COMMAND]" >&2
+    echo "usage: parity.sh [--recompress] ATTRIBUTE_DIRECTORY BLOCK_DEVICE [COMMAND]" >&2
     exit 2
 fi
 attributes=$1 device=$2 hook=${3:-true}
@@ -486,7 +494,121 @@ reset_at_the_end() {
     end
 }
 
+# Recompression. Words that the kernel passes over and we refuse are not asked for.
+
+# Which flags a range of pages has, and how many pages each: i, r and n; h as far as all codecs agree.
+flags() {
+    awk -v from="$1" -v to="$2" '$1 >= from && $1 < to { print $NF }' "$attributes/block_state" |
+        sort | uniq -c | while read -r count letters; do echo "$count pages $letters"; done
+}
+
+# Of the names that all have, with the brackets.
+get_recomp_algorithm() {
+    # shellcheck disable=SC2013 # words are what is wanted
+    while read -r line; do
+        for word in $line; do
+            case $word in
+            "#"* | lz4hc | zstd | "[lz4hc]" | "[zstd]") printf '%s ' "$word" ;;
+            "["*) printf 'another: %s ' "$word" ;;
+            esac
+        done
+        printf '\n'
+    done <"$attributes/recomp_algorithm"
+}
+
+recomp_algorithms() {
+    title "recomp_algorithm"
+    for name in recomp_algorithm recompress; do
+        echo "$name $(stat -c %a "$attributes/$name" 2>&1 | reason)"
+    done
+    get recompress
+    get recomp_algorithm
+    for text in "" zstd algo algo= algo=nonsense priority=1 "algo=zstd priority" "algo=zstd priority=0" \
+        "algo=zstd priority=4" "algo=zstd priority=x" "algo=$(head -c 300 /dev/zero | tr '\0' x)"; do
+        put recomp_algorithm "$text"
+    done
+    get recomp_algorithm
+    for text in "algo=lz4hc" "algo=zstd priority=2" "priority=1 algo=zstd" "algo=lz4hc priority=1"; do
+        put recomp_algorithm "$text"
+        get_recomp_algorithm
+    done
+    put_bare recomp_algorithm "algo=zstd priority=2"
+    for text in "priority=1 level=4" "algo=zstd level=5" "priority=9 level=1" "priority=1 level" \
+        "algo=nonsense level=1"; do
+        put algorithm_params "$text"
+    done
+    put recompress "type=huge"
+    begin 16M
+    put recomp_algorithm "algo=zstd"
+    get_recomp_algorithm
+    end
+    get recomp_algorithm
+}
+
+# Pages of six random bits a byte: lz4 stores them raw, zstd makes three quarters of them.
+letters() {
+    head -c 262144 /dev/urandom | tr '\000-\377' "$(printf '%0.s0-9A-Za-z+/' 1 2 3 4)" >"$place/letters"
+}
+
+recompress_types() {
+    title "recompress"
+    put comp_algorithm lz4
+    put recomp_algorithm "algo=lz4hc priority=1"
+    put recomp_algorithm "algo=zstd priority=2"
+    begin 16M
+    letters
+    fill letters 0
+    fill random 64
+    fill text 128
+    fill words 192
+    for text in type type= threshold=x threshold=4096 threshold=99999 max_pages=x algo= algo=nonsense \
+        algo=lz4 priority= priority=x priority=0 priority=3 priority=9; do
+        put recompress "$text"
+    done
+    flags 0 256
+    put recompress "type=idle"
+    flags 0 256
+    put recompress "type=huge algo=lz4hc"
+    flags 0 128
+    put idle all
+    flags 0 256
+    put recompress "type=huge_idle priority=1"
+    flags 0 128
+    put idle all
+    put recompress "type=huge_idle max_pages=64 priority=2"
+    echo "tried: $(awk '$1 < 128 && $NF ~ /[rn]/' "$attributes/block_state" | wc -l)"
+    put recompress "type=huge"
+    flags 0 64
+    flags 64 128
+    put recompress "type=huge"
+    flags 64 128
+    check letters 0
+    check random 64
+    check text 128
+    put recompress "threshold=3000 type=idle"
+    check text 128
+    check words 192
+    figures compressed
+
+    # What is written is new.
+    fill letters 64
+    fill random 0
+    flags 0 64
+    flags 64 128
+    put recompress "priority=2"
+    flags 0 64
+    flags 64 128
+    check letters 64
+    check random 0
+    end
+}
+
 make_pages
+if [ $asked = recompress ]; then
+    recomp_algorithms
+    recompress_types
+    exit 0
+fi
 modes
 before_it_has_a_size
 algorithms

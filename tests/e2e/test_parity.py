@@ -12,6 +12,7 @@ from host import mounts, run, wait_until
 from zramfs import ROOT
 
 SCRIPT = ROOT / "tests/cases/parity.sh"
+EXPECTED = ROOT / "tests/cases/parity-recompress.expected"
 ZRAM = pathlib.Path("/sys/block/zram0")
 
 # No other test's --find comes to it: that takes the lowest free number.
@@ -90,6 +91,21 @@ def test_the_same_script_on_both(zramfs, zram, loop_number, place):
     assert theirs.count("\n") > 300
     differences = list(difflib.unified_diff(theirs.splitlines(), ours.splitlines(),
                                             "the kernel", "zramfs", lineterm="", n=3))
+    assert not differences, "\n".join(differences)
+
+
+def test_recompression_as_documented(zramfs, loop_number, place):
+    """Against a text, since few kernels are built with it."""
+    mount = zramfs("[defaults]\ncomp_algorithm = lz4\n", foreground=False)
+    os.close(os.open(mount.disk("zram0"), os.O_CREAT | os.O_RDWR, 0o600))
+    hook = place / "hook"
+    hook.write_text(HOOK.format(number=loop_number, disk=mount.disk("zram0")))
+    hook.chmod(0o755)
+
+    ours = answers("--recompress", mount.control("zram0", ""), f"/dev/loop{loop_number}", hook)
+    wanted = EXPECTED.read_text()
+    differences = list(difflib.unified_diff(wanted.splitlines(), ours.splitlines(),
+                                            "documented", "zramfs", lineterm="", n=3))
     assert not differences, "\n".join(differences)
 
 

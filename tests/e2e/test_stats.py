@@ -18,7 +18,7 @@ COMPCACHE = ["DiskSize", "MemLimit", "NumReads", "NumWrites", "FailedReads", "Fa
              "InvalidIO", "NotifyFree", "ZeroPages", "GoodCompress", "NoCompress", "PagesStored",
              "PagesUsed", "OrigDataSize", "ComprDataSize", "MemUsedTotal"]
 OURS = ["MemUsedMax", "SameFilledPages", "HugePages", "HugePagesSince", "UndecodablePages",
-        "Tables", "Ratio", "Algorithm", "InUse", "Discard", "Fragmentation",
+        "RecompressedPages", "Tables", "Ratio", "Algorithm", "InUse", "Discard", "Fragmentation",
         "ReadP50", "ReadP99", "ReadMax", "WriteP50", "WriteP99", "WriteMax"]
 TOTAL = ["Disks", "OrigDataSize", "ComprDataSize", "MemUsedTotal", "PagesStored",
          "SameFilledPages", "HugePages", "Tables", "StoreMemory", "Reserve", "Fragmentation",
@@ -37,7 +37,7 @@ JSON_FIGURES = (
     "mem_used_total", "mem_used_max", "pages_stored", "same_pages", "zero_pages", "good_pages",
     "huge_pages", "tables", "fragmentation", "num_reads", "num_writes", "failed_reads",
     "failed_writes", "invalid_io", "notify_free", "discard", "huge_pages_since",
-    "undecodable_pages", "in_use")
+    "undecodable_pages", "recompressed_pages", "in_use")
 JSON_LATENCIES = ("read_latency", "write_latency")
 JSON_LATENCY = ("count", "sum_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns")
 JSON_TOTAL = (
@@ -69,6 +69,7 @@ CALLED = {
     "discard": ("Discard", "discard_total"),
     "huge_pages_since": ("HugePagesSince", "huge_pages_since_total"),
     "undecodable_pages": ("UndecodablePages", "undecodable_pages_total"),
+    "recompressed_pages": ("RecompressedPages", "recompressed_pages"),
     "in_use": ("InUse", "in_use"),
 }
 CALLED_IN_TOTAL = {

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 
+#include "crash.h"
+
 /* moving */
 
 /* Pages 0..n_pages of every kind, of which the odd ones are discarded then. */
@@ -703,6 +705,57 @@ static void test_thresholds(void)
 	tear_down();
 }
 
+#if ZR_DEBUG_LEVEL >= 1
+static uint64_t page_to_move;
+static unsigned int n_moved_meanwhile;
+
+/* When the new object has its cell: by then the page was looked at. */
+static void move_meanwhile(const char *point)
+{
+	if (strcmp(point, "allocate") == 0 && zr_page_move(&pages, page_to_move) == 1)
+		++n_moved_meanwhile;
+}
+
+/* Moving an object ends its change; recompression makes room for moves, and begins again. */
+static void test_what_is_moved_meanwhile_is_tried_again(void)
+{
+	static uint8_t shadow[2 * ZR_LEAF_SLOTS][ZR_PAGE_SIZE];
+	struct rng rng = rng_init("test-pages");
+	uint16_t in_leaf[ZR_LEAF_SLOTS];
+	unsigned int i, n, n_in_all = 0;
+	uint64_t leaf_no;
+
+	set_up_codecs();
+	for (i = 0; i < ZR_ARRAY_SIZE(shadow); ++i) {
+		page_six_bits(&rng, shadow[i]);
+		memset(shadow[i] + 2000, 'x', ZR_PAGE_SIZE - 2000);
+		CHECK(zr_page_write(&pages, ctx, i, shadow[i]) == 0);
+	}
+	for (i = 1; i < ZR_ARRAY_SIZE(shadow); i += 2)
+		zr_page_discard(&pages, i);
+	zr_pool_trim(&engine.pool, 0);
+	CHECK(zr_pool_vacate_begin(&engine.pool) > 0);
+	zr_crash_hook = move_meanwhile;
+	n_moved_meanwhile = 0;
+	for (leaf_no = 0; leaf_no < 2; ++leaf_no) {
+		n = zr_pages_find_vacated(&pages, leaf_no, in_leaf);
+		for (i = 0; i < n; ++i) {
+			page_to_move = leaf_no * ZR_LEAF_SLOTS + in_leaf[i];
+			CHECK(zr_page_recompress(&pages, ctx, page_to_move, LAST, 0) == 0);
+			CHECK(zr_slot_codec(slot_of(page_to_move)) == LAST);
+		}
+		n_in_all += n;
+	}
+	zr_crash_hook = NULL;
+	CHECK(n_in_all > 0 && n_moved_meanwhile == n_in_all);
+	for (i = 0; i < ZR_ARRAY_SIZE(shadow); i += 2)
+		check_page(i, shadow[i]);
+	vacate_end();
+	used_bytes();
+	tear_down();
+}
+#endif
+
 int main(void)
 {
 	RUN(test_moving_keeps_what_is_there);
@@ -724,5 +777,8 @@ int main(void)
 	RUN(test_giving_up);
 	RUN(test_giving_up_is_for_the_last);
 	RUN(test_thresholds);
+#if ZR_DEBUG_LEVEL >= 1
+	RUN(test_what_is_moved_meanwhile_is_tried_again);
+#endif
 	return 0;
 }

@@ -1,7 +1,7 @@
 """Memory for the same pages: zramfs in a memory cgroup of its own, and the kernel's zram.
 
 Fills a disk, overwrites all of it three times in random order, each page with a random one of the
-file, and discards a random half.
+file, recompresses it if that is wanted, and discards a random half.
 """
 
 import collections
@@ -33,13 +33,15 @@ Row = collections.namedtuple("Row", "phase data at_once memory reserve")
 class Zramfs:
     """The daemon, alone in a memory cgroup, with the pages spread over its disks."""
 
-    def __init__(self, undo, n_disks, size, algorithm):
+    def __init__(self, undo, n_disks, size, algorithm, recompress=None):
         self.group = Cgroup(ROOM)
         undo.later(self.group.remove)
         self.share = size // n_disks
         self.mount = daemon.zramfs(undo, "".join(
-            f"[disk{i}]\ndisksize = {self.share}\ncomp_algorithm = {algorithm}\n"
+            f"[disk{i}]\ndisksize = {self.share}\ncomp_algorithm = {algorithm}\n" +
+            (f"recomp_algorithm = algo={recompress}\n" if recompress else "")
             for i in range(n_disks)), self.group.prefix())
+        self.recompresses = recompress is not None
         self.files = []
         for i in range(n_disks):
             fd = os.open(self.mount.disk(f"disk{i}"), os.O_RDWR | os.O_DIRECT)
@@ -55,6 +57,10 @@ class Zramfs:
         fallocate(self.files[offset // self.share], PUNCH_HOLE | KEEP_SIZE, offset % self.share,
                   length)
 
+    def recompress(self):
+        for i in range(len(self.files)):
+            self.mount.set(f"disk{i}", "recompress", "\n")
+
     def figures(self):
         compressed = sum(self.mount.mm_stat(f"disk{i}").compr_data_size
                          for i in range(len(self.files)))
@@ -64,6 +70,8 @@ class Zramfs:
 
 class Zram:
     """The kernel's; its slot table, 16 bytes a page, is not in mem_used_total."""
+
+    recompresses = False
 
     def __init__(self, undo, size, algorithm):
         self.zram = daemon.KernelZram(undo, algorithm, size)
@@ -112,6 +120,12 @@ def phases(side, pages, settle, progress):
             page[:] = pages[what:what + PAGE]
             side.write(where * PAGE, page)
         yield _row(f"overwrite {turn + 1}", side, settle)
+    if side.recompresses:
+        progress("recompress")
+        begin = time.monotonic()
+        side.recompress()
+        took = time.monotonic() - begin
+        yield _row(f"recompress, {took:.1f} s", side, settle)
     progress("discard half")
     for where in range(n_pages):
         if chance.random() < 0.5:
