@@ -163,14 +163,17 @@ static uint32_t run_choose_locked(struct zr_backing *backing, uint32_t n_blocks,
 	}
 }
 
-uint32_t zr_backing_claim(struct zr_backing *backing, uint32_t n_blocks, uint64_t *firstp)
+uint32_t zr_backing_claim(struct zr_backing *backing, uint32_t n_blocks, uint64_t n_left,
+			  uint64_t *firstp)
 {
+	const uint64_t n_free = atomic_load(&backing->xn_free);
 	uint64_t block;
 	uint32_t n;
 
 	/* Where there is nothing, looking for it would take longest. */
-	if (n_blocks == 0 || atomic_load(&backing->xn_free) == 0)
+	if (n_blocks == 0 || n_free <= n_left)
 		return 0;
+	n_blocks = (uint32_t)zr_min(n_blocks, n_free - n_left);
 
 	ZR_GUARD(&backing->lock);
 

@@ -67,7 +67,7 @@ struct zr_backing_io {
 };
 
 /* What is emptied as a whole; see clean.h. */
-#define ZR_ZONE_SHIFT 6
+#define ZR_ZONE_SHIFT 4
 #define ZR_ZONE_BYTES (ZR_BLOCK_BYTES << ZR_ZONE_SHIFT)
 
 struct zr_backing {
@@ -105,9 +105,16 @@ static inline uint32_t zr_frame_bytes(const struct zr_backing *backing, uint32_t
 	return (uint32_t)zr_align_up(n_object + backing->record->seal_bytes, ZR_CELL_UNIT);
 }
 
-/* Up to @n_blocks free blocks in a row, which are the caller's until zr_backing_release(). Return:
- * how many; 0: there is none. */
-uint32_t zr_backing_claim(struct zr_backing *backing, uint32_t n_blocks, uint64_t *firstp);
+/* Up to @n_blocks free blocks in a row, which are the caller's until zr_backing_release(), if as many
+ * as @n_left are left. Return: how many; 0: there is none. */
+uint32_t zr_backing_claim(struct zr_backing *backing, uint32_t n_blocks, uint64_t n_left,
+			  uint64_t *firstp);
+
+/* Left by who fills the file: without any room nothing can be moved. */
+static inline uint64_t zr_backing_reserve(const struct zr_backing *backing)
+{
+	return zr_min(backing->n_blocks / 16, UINT64_C(16) << ZR_ZONE_SHIFT);
+}
 
 /* What has no frame by now is free again. */
 void zr_backing_release(struct zr_backing *backing, uint64_t first, uint32_t n_blocks);

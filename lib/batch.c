@@ -254,7 +254,7 @@ static int take(struct zr_batch *batch)
 			zr_backing_claim(batch->backing,
 					 (uint32_t)(zr_align_up(n_bytes, ZR_BLOCK_BYTES) >>
 						    ZR_BLOCK_SHIFT),
-					 &batch->first);
+					 zr_backing_reserve(batch->backing), &batch->first);
 		if (batch->n_blocks == 0)
 			return -ENOSPC;
 	}

@@ -151,19 +151,24 @@ static unsigned int step_of(uint32_t zone_bytes)
 	return (unsigned int)(zone_bytes / (ZR_ZONE_BYTES / STEPS + 1));
 }
 
-/* Up to which step zones are emptied: so that one pass moves no more than it should. */
-static unsigned int choose(const struct zr_backing *backing)
+/* Those in which least is left, as much as there is room for elsewhere. */
+static void choose(struct zr_backing *backing)
 {
-	uint64_t bytes[STEPS] = { 0 }, sum = 0;
+	const uint64_t n_free_bytes = atomic_load(&backing->xn_free) << ZR_BLOCK_SHIFT;
+	const uint64_t most = zr_min(PASS_BYTES, n_free_bytes / 4 * 3);
+	uint64_t zone, sum = 0;
 	unsigned int step;
-	uint64_t zone;
 
-	for (zone = 0; zone < zr_backing_zones(backing); ++zone)
-		bytes[zr_min(step_of(backing->zone_bytes[zone]), STEPS - 1)] +=
-			backing->zone_bytes[zone];
-	for (step = 0; step < STEPS_MOST && sum + bytes[step] <= PASS_BYTES; ++step)
-		sum += bytes[step];
-	return step;
+	for (step = 0; step < STEPS_MOST; ++step) {
+		for (zone = 0; zone < zr_backing_zones(backing); ++zone) {
+			const uint32_t n_bytes = backing->zone_bytes[zone];
+
+			if (n_bytes == 0 || step_of(n_bytes) != step || sum + n_bytes > most)
+				continue;
+			sum += n_bytes;
+			zr_backing_set_victim(backing, zone, true);
+		}
+	}
 }
 
 /* moving */
@@ -272,9 +277,9 @@ static int move(struct zr_cleaner *cleaner, uint64_t page_no, zr_slot slot)
 		r = move_flush(cleaner);
 		if (r < 0)
 			return r;
-		cleaner->n_blocks = zr_backing_claim(backing, MOVE_BLOCKS, &cleaner->first);
+		cleaner->n_blocks = zr_backing_claim(backing, MOVE_BLOCKS, 0, &cleaner->first);
 		if (n_bytes > cleaner->n_blocks * ZR_BLOCK_BYTES)
-			return -ENOSPC;
+			return 1; /* no room, and that is all that it is about */
 	}
 	if (!pin_if_still(cleaner, page_no, slot))
 		return 0;
@@ -288,7 +293,6 @@ int zr_clean(struct zr_store *store, struct zr_cleaner *cleaner, struct zr_backi
 	     const struct zr_stop *stop, uint64_t *n_blocksp)
 {
 	const uint64_t n_before = atomic_load(&backing->xn_free);
-	unsigned int step, step_of_zone;
 	uint64_t zone;
 	int r;
 
@@ -302,18 +306,13 @@ int zr_clean(struct zr_store *store, struct zr_cleaner *cleaner, struct zr_backi
 	if (r < 0)
 		return r;
 
-	step = choose(backing);
-	for (zone = 0; zone < zr_backing_zones(backing); ++zone) {
-		step_of_zone = step_of(backing->zone_bytes[zone]);
-		zr_backing_set_victim(backing, zone,
-				      backing->zone_bytes[zone] > 0 && step_of_zone < step);
-	}
+	choose(backing);
 	r = walk(store, cleaner, stop, move, move_flush);
-	if (r < 0)
+	if (r != 0)
 		move_drop(cleaner);
 	zr_window_close(cleaner->window);
 	for (zone = 0; zone < zr_backing_zones(backing); ++zone)
 		zr_backing_set_victim(backing, zone, false);
 	*n_blocksp = zr_max(atomic_load(&backing->xn_free), n_before) - n_before;
-	return r;
+	return r < 0 ? r : 0;
 }

@@ -6,7 +6,7 @@
  * Clean: moving frames on a backing file, so that blocks become free
  *
  * A block is free when its last frame goes, and most keep one for long: half of the frames gone is
- * nearly no block free. So zones of 64 blocks in which least is left are emptied: their frames are
+ * nearly no block free. So zones of 16 blocks in which least is left are emptied: their frames are
  * read and written elsewhere, as they are, side by side.
  *
  * Whose frame lies there is found by looking at every slot, as for objects in memory (compact.h).

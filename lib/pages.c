@@ -214,8 +214,11 @@ static void retire_slot(void *context, zr_slot slot)
 
 void zr_pages_retire_slot(struct zr_pages *pages, zr_slot slot)
 {
-	struct retirement retirement = { pages->engine, pages->backing };
+	struct retirement retirement = { .engine = pages->engine };
 
+	/* Who retires what was in memory need not hold the shape, and may look at nothing else. */
+	if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK)
+		retirement.backing = pages->backing;
 	retire_slot(&retirement, slot);
 }
 

@@ -156,8 +156,7 @@ struct zr_room *zr_store_room(struct zr_store *store)
 	return &store->engine.room;
 }
 
-/* The file of that index, which stays until its users are one fewer. */
-static struct zr_backing *backing_use(struct zr_store *store, unsigned int index)
+struct zr_backing *zr_store_backing_use(struct zr_store *store, unsigned int index)
 {
 	struct zr_backing *backing;
 
@@ -169,6 +168,11 @@ static struct zr_backing *backing_use(struct zr_store *store, unsigned int index
 	return backing;
 }
 
+void zr_store_backing_unuse(struct zr_backing *backing)
+{
+	atomic_fetch_sub(&backing->xusers, 1);
+}
+
 bool zr_store_punch(struct zr_store *store, uint32_t n_least)
 {
 	struct zr_backing *backing;
@@ -176,7 +180,7 @@ bool zr_store_punch(struct zr_store *store, uint32_t n_least)
 	unsigned int i;
 
 	for (i = 0; i < ZR_BACKINGS_MAX; ++i) {
-		backing = backing_use(store, i);
+		backing = zr_store_backing_use(store, i);
 		if (!backing)
 			continue;
 		if (backing->io && backing->io->punch) {
@@ -184,7 +188,7 @@ bool zr_store_punch(struct zr_store *store, uint32_t n_least)
 			/* What is refused is tried again with what comes to be free. */
 			(void)zr_backing_punch(backing, n_least);
 		}
-		atomic_fetch_sub(&backing->xusers, 1);
+		zr_store_backing_unuse(backing);
 	}
 	return can_be;
 }

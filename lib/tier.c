@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
+#include "clean.h"
 #include "disk-parts.h"
 
 #define MS_NS INT64_C(1000000)
@@ -40,6 +41,7 @@
 struct zr_tier {
 	struct zr_store *store;
 	struct zr_batch *batch;
+	struct zr_cleaner *cleaner;
 	pthread_t thread;
 	sem_t may_begin;
 	bool has_begun; /* the caller's */
@@ -216,6 +218,37 @@ static int spill_once(struct zr_tier *tier, struct zr_disk *disk, uint64_t *n_wr
 	return zr_batch_flush(tier->batch, n_writtenp);
 }
 
+/* files that are full of holes */
+
+static bool is_wanted(void *context)
+{
+	struct zr_tier *tier = context;
+
+	return atomic_load(&tier->xstop);
+}
+
+/* Return: is there more room? */
+static bool clean(struct zr_tier *tier)
+{
+	const struct zr_stop stop = { .is_wanted = is_wanted, .context = tier };
+	struct zr_backing *backing;
+	uint64_t n_blocks, n_all = 0;
+	unsigned int i;
+
+	for (i = 0; i < ZR_BACKINGS_MAX && !atomic_load(&tier->xstop); ++i) {
+		backing = zr_store_backing_use(tier->store, i);
+		if (!backing)
+			continue;
+		if (zr_clean_is_worth_it(backing)) {
+			/* What the file refuses is refused again, and counted, when pages go. */
+			(void)zr_clean(tier->store, tier->cleaner, backing, &stop, &n_blocks);
+			n_all += n_blocks;
+		}
+		zr_store_backing_unuse(backing);
+	}
+	return n_all > 0;
+}
+
 /* Until it is told by who is refused, or @again_ns. */
 static void be_deaf(struct zr_tier *tier, struct zr_disk *disk, int64_t again_ns)
 {
@@ -239,6 +272,8 @@ static void spill(struct zr_tier *tier, struct zr_disk *disk)
 			return;
 		n_written = 0;
 		r = spill_once(tier, disk, &n_written);
+		if (r == -ENOSPC && clean(tier))
+			r = 0;
 		n_empty = n_written > 0 ? 0 : n_empty + 1;
 		if (r == 0 && n_empty > EMPTY_BATCHES)
 			r = -EAGAIN;
@@ -345,6 +380,8 @@ static void look(struct zr_tier *tier)
 	}
 	if (disk)
 		zr_disk_unpin(tier->store, disk);
+	if (clean(tier))
+		look_by(tier, zr_monotonic_ns() + REST_NS);
 	punch(tier);
 	/* Of disks that have no file, or one that is full, others may wait. */
 	zr_room_tell(zr_store_room(tier->store));
@@ -393,8 +430,11 @@ int zr_tier_new(struct zr_tier **tierp, struct zr_store *store)
 	zr_must(sem_init(&tier->may_begin, 0, 0));
 	r = zr_batch_new(&tier->batch);
 	if (r == 0)
+		r = zr_cleaner_new(&tier->cleaner);
+	if (r == 0)
 		r = thread_start(tier);
 	if (r < 0) {
+		zr_cleaner_free(tier->cleaner);
 		zr_batch_free(tier->batch);
 		zr_must(sem_destroy(&tier->may_begin));
 		free(tier);
@@ -424,6 +464,7 @@ struct zr_tier *zr_tier_free(struct zr_tier *tier)
 	zr_room_want(zr_store_room(tier->store));
 	zr_must(pthread_join(tier->thread, NULL));
 	zr_room_make(zr_store_room(tier->store), false);
+	zr_cleaner_free(tier->cleaner);
 	zr_batch_free(tier->batch);
 	zr_must(sem_destroy(&tier->may_begin));
 	free(tier);

@@ -16,6 +16,7 @@
  */
 
 #include "batch.h"
+#include "clean.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,11 +30,11 @@
 #if ZR_DEBUG_LEVEL >= 1
 
 static const char *const points[] = {
-	"allocate",   "backing",     "backing-gone", "compress", "derive",    "derived",
-	"flip-after", "flip-before", "format",       "grow",     "link",      "made",
-	"make",       "move",        "provide",      "publish",  "published", "punch-leaf",
-	"removed",    "rename-over", "reset",        "retire",   "settle",    "shelf",
-	"shrink",     "truncate",    "write-back",   "written",
+	"allocate",  "backing",    "backing-gone", "clean",       "cleaned",    "compress",
+	"derive",    "derived",    "flip-after",   "flip-before", "format",     "grow",
+	"link",      "made",       "make",         "move",        "provide",    "publish",
+	"published", "punch-leaf", "removed",      "rename-over", "reset",      "retire",
+	"settle",    "shelf",      "shrink",       "truncate",    "write-back", "written",
 };
 
 #define N_POINTS     ZR_ARRAY_SIZE(points)
@@ -453,6 +454,17 @@ static void write_back(struct zr_disk *disk)
 	CHECK(i == 0 || i == EINVAL); /* it has no size */
 }
 
+static void clean_file(void)
+{
+	static struct zr_cleaner *cleaner;
+	struct zr_backing *backing = zr_store_backing_use(rig.store, 0);
+	uint64_t n_blocks;
+
+	CHECK(cleaner || zr_cleaner_new(&cleaner) == 0);
+	CHECK(zr_clean(rig.store, cleaner, backing, NULL, &n_blocks) == 0);
+	zr_store_backing_unuse(backing);
+}
+
 /* Records that no disk names, those that were left behind among them. */
 static void change_backings(void)
 {
@@ -498,8 +510,10 @@ static void change_something(void)
 		recompress(disk);
 	else if (roll < 82)
 		write_back(disk);
-	else if (roll < 83)
+	else if (roll < 83 && rng_below(&rng, 2))
 		change_backings();
+	else if (roll < 83)
+		clean_file();
 	else if (roll < 84)
 		zr_store_compact(rig.store);
 	else if (roll < 87)

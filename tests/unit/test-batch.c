@@ -6,6 +6,7 @@
  */
 
 #include "batch.h"
+#include "clean.h"
 
 #include "fake-backing.h"
 
@@ -353,7 +354,7 @@ static void test_a_quota_and_a_full_file(void)
 	set_up_sized(MIB(1));
 	fill();
 	CHECK(write_back(0, N_PAGES, 0, &n) == -ENOSPC && n > 300);
-	CHECK(zr_store_backing_free_blocks(rig.store, id) < 2);
+	CHECK(zr_store_backing_free_blocks(rig.store, id) <= 256 / 16);
 	check_all();
 	rig_validate(rig.store);
 	tear_down();
@@ -377,14 +378,54 @@ static void test_a_fragmented_file(void)
 	tear_down();
 }
 
-/* what comes in the middle of a request */
-
 static void overwrite_some(void)
 {
 	put(1, 77);
 	CHECK(zr_disk_punch(disk, rig.ctx, 2 * ZR_PAGE_SIZE, ZR_PAGE_SIZE) == 0);
 	check(3, word_of(3));
 }
+
+static void test_cleaning(void)
+{
+	struct zr_cleaner *cleaner;
+	struct zr_backing *backing;
+	uint64_t n, n_free, i;
+
+	set_up_sized(MIB(1) + (1 << 19));
+	fill();
+	CHECK(zr_cleaner_new(&cleaner) == 0);
+	CHECK(write_back(0, N_PAGES, 0, &n) == -ENOSPC);
+	for (i = 0; i < N_PAGES; ++i) {
+		if (i % 2 > 0)
+			put(i, word_of(i));
+	}
+	backing = zr_store_backing_use(rig.store, 0);
+	n_free = zr_store_backing_free_blocks(rig.store, id);
+	CHECK(zr_clean_is_worth_it(backing));
+	CHECK(zr_clean(rig.store, cleaner, backing, NULL, &n) == 0 && n > 0);
+	CHECK(zr_store_backing_free_blocks(rig.store, id) == n_free + n);
+	rig_validate(rig.store);
+	check_all();
+
+	/* What fails moves nothing, and what comes meanwhile stays. */
+	for (i = 0; i < N_PAGES; i += 4)
+		put(i, word_of(i));
+	fake.write_error = EIO;
+	CHECK(zr_clean(rig.store, cleaner, backing, NULL, &n) == -EIO);
+	fake.write_error = 0;
+	rig_validate(rig.store);
+	check_all();
+	fake.meanwhile = overwrite_some;
+	CHECK(zr_clean(rig.store, cleaner, backing, NULL, &n) == 0);
+	check(1, 77);
+	check(2, 0);
+	rig_validate(rig.store);
+	zr_store_backing_unuse(backing);
+	zr_cleaner_free(cleaner);
+	tear_down();
+}
+
+/* what comes in the middle of a request */
 
 static void test_writes_meanwhile(void)
 {
@@ -573,6 +614,7 @@ int main(void)
 	RUN(test_a_budget);
 	RUN(test_a_quota_and_a_full_file);
 	RUN(test_a_fragmented_file);
+	RUN(test_cleaning);
 	RUN(test_writes_meanwhile);
 	RUN(test_a_reset_meanwhile);
 	RUN(test_a_frame_is_not_reused_under_a_reader);
