@@ -23,18 +23,12 @@ static int initstate_show(const struct zr_attr_target *target, char *text, size_
 	return snprintf(text, n_text, "%d\n", zr_disk_size(target->disk) != 0);
 }
 
-/* What the kernel's kstrtoul() reads: a plus sign too. */
-static int number_parse(const char *text, unsigned long max, unsigned long *numberp)
-{
-	return zr_attr_parse_number(*text == '+' ? text + 1 : text, 10, max, numberp);
-}
-
 static int reset_check(const char *text)
 {
 	unsigned long wanted;
 	int r;
 
-	r = number_parse(text, UINT16_MAX, &wanted);
+	r = zr_attr_parse_kernel_number(text, UINT16_MAX, &wanted);
 	return r == 0 && wanted == 0 ? -EINVAL : r;
 }
 
@@ -68,7 +62,7 @@ static int mem_used_max_apply(const struct zr_attr_target *target, const char *t
 {
 	unsigned long value;
 
-	if (number_parse(text, 0, &value) < 0)
+	if (zr_attr_parse_kernel_number(text, 0, &value) < 0)
 		return -EINVAL;
 	return zr_disk_reset_peak(target->disk);
 }
@@ -124,12 +118,6 @@ static int io_stat_show(const struct zr_attr_target *target, char *text, size_t 
 			counts.notify_free);
 }
 
-/* Nothing is written back. */
-static int bd_stat_show(const struct zr_attr_target *target, char *text, size_t n_text)
-{
-	return snprintf(text, n_text, "%8u %8u %8u\n", 0u, 0u, 0u);
-}
-
 /* The kernel counts frees that came at a bad moment. Here they wait. */
 static int debug_stat_show(const struct zr_attr_target *target, char *text, size_t n_text)
 {
@@ -172,41 +160,6 @@ SHOW_FIGURE(zero_pages, tally.gauge[ZR_GAUGE_ZERO])
 SHOW_FIGURE(orig_data_size, orig_bytes)
 SHOW_FIGURE(compr_data_size, compr_bytes)
 SHOW_FIGURE(mem_used_total, total_bytes)
-
-/* what wants a backing file, of which there is none: the kernel's errors */
-
-static int backing_dev_show(const struct zr_attr_target *target, char *text, size_t n_text)
-{
-	return snprintf(text, n_text, "none\n");
-}
-
-static int zero_show(const struct zr_attr_target *target, char *text, size_t n_text)
-{
-	return value_show(0, text, n_text);
-}
-
-static int set_once_apply(const struct zr_attr_target *target, int error)
-{
-	return zr_disk_size(target->disk) != 0 ? -EBUSY : error;
-}
-
-static int backing_dev_apply(const struct zr_attr_target *target, const char *text)
-{
-	return set_once_apply(target, -ENOTBLK);
-}
-
-static int writeback_apply(const struct zr_attr_target *target, const char *text)
-{
-	return zr_disk_size(target->disk) == 0 ? -EINVAL : -ENODEV;
-}
-
-/* They are 0, and may be said to be. */
-static int zero_apply(const struct zr_attr_target *target, const char *text)
-{
-	unsigned long value;
-
-	return zr_attr_parse_number(text, 10, 0, &value) < 0 ? -EINVAL : 0;
-}
 
 const struct zr_attr zr_attrs_kernel[] = {
 	{ .name = "initstate",
@@ -270,14 +223,6 @@ const struct zr_attr zr_attrs_kernel[] = {
 	  .help = "I/O figures, in the kernel's columns",
 	  .since = "0.1.0",
 	  .show = io_stat_show },
-	{ .name = "bd_stat",
-	  .flags = ZR_ATTR_CONTROL,
-	  .mode = 0444,
-	  .when = ZR_WHEN_NEVER,
-	  .type = "figures",
-	  .help = "figures of the backing file, in the kernel's columns: all 0",
-	  .since = "0.1.0",
-	  .show = bd_stat_show },
 	{ .name = "debug_stat",
 	  .flags = ZR_ATTR_CONTROL,
 	  .mode = 0444,
@@ -409,45 +354,5 @@ const struct zr_attr zr_attrs_kernel[] = {
 	  .help = "compress pages anew, largest first, with each recomp_algorithm until one helps",
 	  .since = "0.1.0",
 	  .apply = zr_attr_recompress_apply },
-	{ .name = "backing_dev",
-	  .flags = ZR_ATTR_CONTROL,
-	  .mode = 0644,
-	  .when = ZR_WHEN_EMPTY,
-	  .type = "text",
-	  .allowed = "nothing yet",
-	  .help = "where pages are written back to; refused: there is no backing file yet",
-	  .since = "0.1.0",
-	  .apply = backing_dev_apply,
-	  .show = backing_dev_show },
-	{ .name = "writeback",
-	  .flags = ZR_ATTR_CONTROL,
-	  .mode = 0200,
-	  .when = ZR_WHEN_ALWAYS,
-	  .type = "words",
-	  .allowed = "nothing yet",
-	  .help = "write pages back; refused: there is no backing file yet",
-	  .since = "0.1.0",
-	  .apply = writeback_apply },
-	{ .name = "writeback_limit",
-	  .flags = ZR_ATTR_CONTROL,
-	  .mode = 0644,
-	  .when = ZR_WHEN_ALWAYS,
-	  .type = "number",
-	  .unit = "pages",
-	  .allowed = "0",
-	  .help = "pages that may be written back; refused: there is no backing file yet",
-	  .since = "0.1.0",
-	  .apply = zero_apply,
-	  .show = zero_show },
-	{ .name = "writeback_limit_enable",
-	  .flags = ZR_ATTR_CONTROL,
-	  .mode = 0644,
-	  .when = ZR_WHEN_ALWAYS,
-	  .type = "number",
-	  .allowed = "0",
-	  .help = "whether writeback_limit holds; refused: there is no backing file yet",
-	  .since = "0.1.0",
-	  .apply = zero_apply,
-	  .show = zero_show },
 	{ .name = NULL },
 };

@@ -10,6 +10,7 @@
  *   attr-kernel.c   the other files of /sys/block/zram<N>
  *   attr-ours.c     figures that the kernel's zram has not
  *   attr-daemon.c   of the daemon
+ *   attr-back.c     of the backing file
  *   attr-line.c     a line of hot_add
  *
  * Ownership: as attr.h.
@@ -25,6 +26,7 @@ extern const struct zr_attr zr_attrs_set[];
 extern const struct zr_attr zr_attrs_kernel[];
 extern const struct zr_attr zr_attrs_ours[];
 extern const struct zr_attr zr_attrs_daemon[];
+extern const struct zr_attr zr_attrs_back[];
 
 /* Digits of @base and nothing else. Return: 0, -EINVAL or -ERANGE. */
 int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned long *numberp);
@@ -40,6 +42,15 @@ int zr_attr_parse_level(const char *text, int32_t *levelp);
  * Return: also -EINVAL. */
 int zr_attr_change(const struct zr_attr_target *target, bool only_empty,
 		   int (*parse)(struct zr_disk_spec *spec, const char *text), const char *text);
+
+/* The same for what holds when a backing file is opened: -EBUSY while the disk has a size, or such a
+ * file. */
+int zr_attr_change_unbacked(const struct zr_attr_target *target,
+			    int (*parse)(struct zr_disk_spec *spec, const char *text),
+			    const char *text);
+
+/* What the kernel's kstrtoul() reads: a plus sign too. Return: as zr_attr_parse_number(). */
+int zr_attr_parse_kernel_number(const char *text, unsigned long max, unsigned long *numberp);
 
 /* The kernel's line of all algorithms, one of them in brackets. Return: its length. */
 int zr_attr_print_algorithms(char *text, size_t n_text, const struct zr_codec_params *chosen);

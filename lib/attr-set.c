@@ -33,6 +33,11 @@ int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned
 	return errno == ERANGE || *numberp > max ? -ERANGE : 0;
 }
 
+int zr_attr_parse_kernel_number(const char *text, unsigned long max, unsigned long *numberp)
+{
+	return zr_attr_parse_number(*text == '+' ? text + 1 : text, 10, max, numberp);
+}
+
 int zr_attr_parse_level(const char *text, int32_t *levelp)
 {
 	unsigned long magnitude;
@@ -51,6 +56,7 @@ int zr_attr_parse_level(const char *text, int32_t *levelp)
 struct change {
 	int (*parse)(struct zr_disk_spec *spec, const char *text);
 	const char *text;
+	bool unbacked; /* only while there is no backing file */
 };
 
 static int change_parsed(struct zr_attrs *attrs, void *context)
@@ -59,6 +65,8 @@ static int change_parsed(struct zr_attrs *attrs, void *context)
 	struct zr_disk_spec spec = { .attrs = *attrs };
 	int r;
 
+	if (change->unbacked && attrs->backing_id != 0)
+		return -EBUSY;
 	r = change->parse(&spec, change->text);
 	*attrs = spec.attrs;
 	return r < 0 ? -EINVAL : 0;
@@ -67,9 +75,18 @@ static int change_parsed(struct zr_attrs *attrs, void *context)
 int zr_attr_change(const struct zr_attr_target *target, bool only_empty,
 		   int (*parse)(struct zr_disk_spec *spec, const char *text), const char *text)
 {
-	struct change change = { parse, text };
+	struct change change = { parse, text, false };
 
 	return zr_disk_change_attrs(target->disk, only_empty, change_parsed, &change);
+}
+
+int zr_attr_change_unbacked(const struct zr_attr_target *target,
+			    int (*parse)(struct zr_disk_spec *spec, const char *text),
+			    const char *text)
+{
+	struct change change = { parse, text, true };
+
+	return zr_disk_change_attrs(target->disk, true, change_parsed, &change);
 }
 
 /* What the configuration would say of the disk, as a line. */
@@ -225,7 +242,8 @@ static void format_print(const struct zr_disk_spec *spec, char *text, size_t n_t
 
 static int format_apply(const struct zr_attr_target *target, const char *text)
 {
-	return zr_attr_change(target, true, format_parse, text);
+	/* A file for swap is opened in another way. */
+	return zr_attr_change_unbacked(target, format_parse, text);
 }
 
 static int format_show(const struct zr_attr_target *target, char *text, size_t n_text)
@@ -386,9 +404,13 @@ static int swap_priority_show(const struct zr_attr_target *target, char *text, s
 
 void zr_attr_spec_of(struct zr_disk *disk, struct zr_disk_spec *spec)
 {
+	struct zr_disk_backing backing;
+
 	*spec = (struct zr_disk_spec){ .disksize_bytes = zr_align_up(zr_disk_size(disk),
 								     ZR_PAGE_SIZE) };
 	zr_disk_attrs(disk, &spec->attrs);
+	if (zr_disk_backing(disk, &backing))
+		memcpy(spec->backing_dev, backing.path, sizeof(spec->backing_dev));
 }
 
 /* comp_algorithm stands before algorithm_params: a configuration is applied in this order. */

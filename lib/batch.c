@@ -339,10 +339,16 @@ static int part(struct zr_batch *batch, uint64_t *n_writtenp)
 
 int zr_batch_flush(struct zr_batch *batch, uint64_t *n_writtenp)
 {
-	int r = 0;
+	int r, last = 0;
 
-	while (r == 0 && batch->n_done < batch->n_named)
+	while (batch->n_done < batch->n_named) {
 		r = part(batch, n_writtenp);
+		if (r < 0)
+			last = r;
+		/* What one request met, the next may not. Where nothing can be taken, that stays. */
+		if (r < 0 && batch->n_taken == 0)
+			break;
+	}
 	batch->n_named = batch->n_done = 0;
-	return r;
+	return last;
 }

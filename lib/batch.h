@@ -39,5 +39,6 @@ void zr_batch_begin(struct zr_batch *batch, struct zr_disk *disk,
 /* Return: is it full? Then it is to be flushed before the next one. */
 bool zr_batch_add(struct zr_batch *batch, uint64_t page_no);
 
-/* Write what is in it. *n_writtenp is added to, on errors too. */
+/* Write what is in it, also if one of its requests fails. Return: the last error. *n_writtenp is
+ * added to, on errors too. */
 int zr_batch_flush(struct zr_batch *batch, uint64_t *n_writtenp);

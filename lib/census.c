@@ -144,13 +144,13 @@ static char flag(bool set, char letter)
 static void say_slot(char *text, uint64_t page_no, zr_slot slot)
 {
 	const enum zr_slot_kind kind = zr_slot_kind(slot);
-	const bool object = kind == ZR_SLOT_KIND_OBJECT;
+	const uint32_t n_bytes = zr_slot_length(slot);
 	char line[64]; /* as long as any number of 64 bits makes it */
 
 	snprintf(line, sizeof(line), "%12zu %12llu.%06d %c%c%c%c%c%c\n", (size_t)page_no, 0ULL, 0,
 		 flag(kind == ZR_SLOT_KIND_SAME, 's'), flag(kind == ZR_SLOT_KIND_WRITTEN_BACK, 'w'),
-		 flag(object && zr_slot_bytes(slot) == ZR_PAGE_SIZE, 'h'),
-		 flag(slot & ZR_SLOT_IDLE, 'i'), flag(object && zr_slot_codec(slot) > 0, 'r'),
+		 flag(n_bytes == ZR_PAGE_SIZE, 'h'), flag(slot & ZR_SLOT_IDLE, 'i'),
+		 flag(n_bytes > 0 && zr_slot_codec(slot) > 0, 'r'),
 		 flag(slot & ZR_SLOT_INCOMPRESSIBLE, 'n'));
 	memcpy(text, line, ZR_BLOCK_STATE_LINE);
 }

@@ -177,6 +177,26 @@ int zr_disk_set_backing(struct zr_disk *disk, uint64_t id, struct zr_backing *ba
 	return 0;
 }
 
+bool zr_disk_backing(struct zr_disk *disk, struct zr_disk_backing *seen)
+{
+	const struct zr_backing *backing;
+
+	ZR_GUARD_SHARED(&disk->shape);
+
+	/* It is there as long as the disk has it. */
+	backing = disk->pages.backing;
+	if (!backing)
+		return false;
+	*seen = (struct zr_disk_backing){
+		.size_bytes = backing->record->size_bytes,
+		.free_bytes = atomic_load(&backing->xn_free) << ZR_BLOCK_SHIFT,
+		.flags = backing->record->flags,
+		.is_lost = !backing->io,
+	};
+	memcpy(seen->path, backing->record->path, sizeof(seen->path) - 1);
+	return true;
+}
+
 struct owner {
 	uint32_t mode, uid, gid;
 };
@@ -229,8 +249,13 @@ void zr_disk_reset_counters(struct zr_disk *disk)
 	atomic_store(&counters->num_discards, 0);
 	atomic_store(&counters->huge_pages_since, 0);
 	atomic_store(&counters->undecodable_pages, 0);
+	atomic_store(&counters->bd_reads, 0);
+	atomic_store(&counters->bd_writes, 0);
+	atomic_store(&counters->failed_backing_reads, 0);
+	atomic_store(&counters->failed_backing_writes, 0);
 	zr_latency_clear(&disk->entry->read_latency);
 	zr_latency_clear(&disk->entry->write_latency);
+	zr_latency_clear(&disk->entry->spill_latency);
 }
 
 /* *stalep is what the caller retires once the shape is released, so that nobody waits for that. */

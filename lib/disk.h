@@ -144,6 +144,18 @@ int zr_disk_set_owner(struct zr_disk *disk, uint32_t mode, uint32_t uid, uint32_
  * alone. Return: 0, -EBUSY once the disk has a size, -ESTALE. */
 int zr_disk_set_backing(struct zr_disk *disk, uint64_t id, struct zr_backing *backing);
 
+/* What is to be said of that file. */
+struct zr_disk_backing {
+	char path[ZR_BACKING_PATH_MAX + 1];
+	uint64_t size_bytes;
+	uint64_t free_bytes;
+	uint32_t flags; /* enum zr_backing_flags */
+	bool is_lost;   /* it was not there any more when this process took over */
+};
+
+/* Return: false if there is none. */
+bool zr_disk_backing(struct zr_disk *disk, struct zr_disk_backing *seen);
+
 /* Under another name, and in the same step instead of the disk @replaces_id, if that is not 0. For
  * the store alone. */
 int zr_disk_set_name(struct zr_disk *disk, const char *name, uint64_t replaces_id);

@@ -27,6 +27,10 @@ void zr_disk_counts(const struct zr_disk *disk, struct zr_counts *counts)
 	counts->num_discards = word_get(&counters->num_discards);
 	counts->huge_pages_since = word_get(&counters->huge_pages_since);
 	counts->undecodable_pages = word_get(&counters->undecodable_pages);
+	counts->bd_reads = word_get(&counters->bd_reads);
+	counts->bd_writes = word_get(&counters->bd_writes);
+	counts->failed_backing_reads = word_get(&counters->failed_backing_reads);
+	counts->failed_backing_writes = word_get(&counters->failed_backing_writes);
 }
 
 void zr_store_reset_counters(struct zr_store *store)

@@ -16,10 +16,10 @@ SAMPLE = ROOT / "conf/zram.ini"
 PAGES = ("zramfs.8", "zramfsctl.8", "zramfs.ini.5")
 READABLE, WRITABLE = 0o444, 0o222
 
-# Written to make something happen: there is nothing that a configuration could say of them. What is
-# refused until there are backing files is no key yet, either.
-ACTIONS = {"reset", "compact", "idle", "mem_used_max", "max_comp_streams",
-           "recompress", "backing_dev", "writeback", "writeback_limit", "writeback_limit_enable"}
+# Written to make something happen: there is nothing that a configuration could say of them. Nor of
+# what is left of a budget.
+ACTIONS = {"reset", "compact", "idle", "mem_used_max", "max_comp_streams", "recompress", "writeback",
+           "writeback_limit", "writeback_limit_enable"}
 DAEMON_ACTIONS = {"upgrade"}
 
 

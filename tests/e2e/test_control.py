@@ -23,7 +23,8 @@ KERNEL = {
     "io_stat": 0o444, "mem_used_max": 0o200, "idle": 0o200, "bd_stat": 0o444, "debug_stat": 0o444,
     "max_comp_streams": 0o644, "recomp_algorithm": 0o644, "recompress": 0o200,
     "backing_dev": 0o644, "writeback": 0o200, "writeback_limit": 0o644,
-    "writeback_limit_enable": 0o644, "block_state": 0o400,
+    "writeback_limit_enable": 0o644, "writeback_batch_size": 0o644, "compressed_writeback": 0o644,
+    "block_state": 0o400,
 }
 
 # Documentation/blockdev/zram.txt of 2013: one value each.
@@ -33,6 +34,8 @@ OF_2013 = {name: 0o444 for name in (
 
 OURS = {
     "format": 0o644, "label": 0o644, "uuid": 0o644, "mode": 0o644, "swap_priority": 0o644,
+    "backing_size": 0o644, "backing_preallocate": 0o644, "backing_key": 0o644,
+    "backing_limit": 0o644, "on_limit": 0o644, "spill_above": 0o644, "writeback_at": 0o644,
     "histogram": 0o444, "fragmentation": 0o444, "same_filled": 0o444, "tables": 0o444,
     "latency": 0o444,
 }
@@ -50,7 +53,10 @@ SHOWN = {
     "mm_stat": " ".join(["       0"] * 9) + "\n", "io_stat": "       0        0 0        0\n",
     "bd_stat": " ".join(["       0"] * 3) + "\n", "debug_stat": "version: 1\n0        0\n",
     "recomp_algorithm": "", "backing_dev": "none\n", "writeback_limit": "0\n",
-    "writeback_limit_enable": "0\n", "block_state": "", "format": "none\n", "label": "\n",
+    "writeback_limit_enable": "0\n", "writeback_batch_size": "128\n",
+    "compressed_writeback": "1\n", "backing_size": "0\n", "backing_preallocate": "0\n",
+    "backing_key": "none\n", "backing_limit": "0\n", "on_limit": "enospc\n",
+    "spill_above": "0\n", "writeback_at": "90\n", "block_state": "", "format": "none\n", "label": "\n",
     "uuid": "\n", "mode": "0600\n", "swap_priority": "100\n",
     "same_filled": "zero 0\n8_bits 0\n16_bits 0\n32_bits 0\n64_bits 0\n",
 }
@@ -350,13 +356,24 @@ def test_mem_used_max(mount):
 
 
 @pytest.mark.parametrize("attribute, text, without_size, with_size", [
-    ("backing_dev", "/dev/sda", errno.ENOTBLK, errno.EBUSY),
+    ("backing_dev", "/dev/null", errno.ENOTBLK, errno.EBUSY),
+    ("backing_dev", "/no/such/file", errno.ENOENT, errno.EBUSY),
+    ("backing_dev", "relative", errno.EINVAL, errno.EBUSY),
+    ("backing_dev", "none", 0, errno.EBUSY),
     ("writeback", "idle", errno.EINVAL, errno.ENODEV),
     ("writeback", "type=huge", errno.EINVAL, errno.ENODEV),
     ("recompress", "type=idle", errno.EINVAL, errno.EINVAL),
     ("recomp_algorithm", "algo=zstd priority=1", 0, errno.EBUSY),
-    ("writeback_limit", "1", errno.EINVAL, errno.EINVAL),
-    ("writeback_limit_enable", "1", errno.EINVAL, errno.EINVAL),
+    ("writeback", "junk", errno.EINVAL, errno.ENODEV),
+    ("writeback_batch_size", "0", errno.EINVAL, errno.EINVAL),
+    ("writeback_batch_size", "32", 0, 0),
+    ("compressed_writeback", "off", 0, errno.EBUSY),
+    ("compressed_writeback", "2", errno.EINVAL, errno.EINVAL),
+    ("on_limit", "spill", errno.ENODEV, errno.ENODEV),
+    ("on_limit", "enospc", 0, 0),
+    ("writeback_limit", "1", 0, 0),
+    ("writeback_limit", "-1", errno.EINVAL, errno.EINVAL),
+    ("writeback_limit_enable", "1", 0, 0),
     ("writeback_limit", "x", errno.EINVAL, errno.EINVAL),
     ("writeback_limit", "0", 0, 0),
     ("writeback_limit_enable", "0\n", 0, 0),

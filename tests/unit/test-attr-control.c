@@ -246,23 +246,6 @@ static void test_what_is_set_once(void)
 	tear_down();
 }
 
-/* The kernel's answers of a device without a backing device. */
-static void test_what_is_refused_yet(void)
-{
-	set_up();
-	CHECK(shows("backing_dev", "none\n"));
-	CHECK(shows("writeback_limit", "0\n") && shows("writeback_limit_enable", "0\n"));
-	CHECK(apply("backing_dev", "/dev/zero") == -ENOTBLK);
-	CHECK(apply("writeback", "idle") == -EINVAL);
-	CHECK(apply("disksize", "1M") == 0);
-	CHECK(apply("backing_dev", "/dev/zero") == -EBUSY);
-	CHECK(apply("writeback", "idle") == -ENODEV);
-	CHECK(apply("writeback_limit", "1") == -EINVAL && apply("writeback_limit", "0") == 0);
-	CHECK(apply("writeback_limit_enable", "1") == -EINVAL);
-	CHECK(apply("writeback_limit_enable", "0") == 0);
-	tear_down();
-}
-
 static int check(const char *name, const char *value)
 {
 	return zr_attr_find(name)->check(value);
@@ -385,7 +368,6 @@ static void test_small_ones_of_the_kernel(void)
 {
 	set_up();
 	CHECK(apply("compact", "1") == -EINVAL && apply("idle", "all") == -EINVAL);
-	CHECK(shows("bd_stat", "       0        0        0\n"));
 	CHECK(shows("debug_stat", "version: 1\n0        0\n"));
 	CHECK(shows("max_comp_streams", "3\n"));
 	CHECK(apply("max_comp_streams", "8") == 0 && shows("max_comp_streams", "3\n"));
@@ -696,7 +678,6 @@ int main(void)
 	RUN(test_statistics_of_a_disk);
 	RUN(test_set_attributes_are_read_back);
 	RUN(test_what_is_set_once);
-	RUN(test_what_is_refused_yet);
 	RUN(test_recomp_algorithm);
 	RUN(test_recompress);
 	RUN(test_small_ones_of_the_kernel);

@@ -186,6 +186,31 @@ static const struct {
 	{ "swap_priority", "-1", "-1" },
 	{ "swap_priority", "0", "0" },
 	{ "swap_priority", "32767", "32767" },
+	{ "backing_dev", "", "" },
+	{ "backing_dev", "none", "" },
+	{ "backing_dev", "/dev/disk/by-id/a b", "/dev/disk/by-id/a b" },
+	{ "backing_size", "0", "0" },
+	{ "backing_size", "1", "4096" },
+	{ "backing_size", "64T", "70368744177664" },
+	{ "backing_size", "50%", "536870912" },
+	{ "backing_preallocate", "Yes", "1" },
+	{ "backing_preallocate", "off", "0" },
+	{ "backing_limit", "0", "0" },
+	{ "backing_limit", "1G", "1073741824" },
+	{ "backing_key", "", "" },
+	{ "backing_key", "none", "none" },
+	{ "backing_key", "random", "random" },
+	{ "on_limit", "", "" },
+	{ "on_limit", "spill", "spill" },
+	{ "on_limit", "enospc", "enospc" },
+	{ "spill_above", "0", "0" },
+	{ "spill_above", "4096", "4096" },
+	{ "writeback_at", "1", "1" },
+	{ "writeback_at", "100", "100" },
+	{ "writeback_batch_size", "1", "1" },
+	{ "writeback_batch_size", "1024", "1024" },
+	{ "compressed_writeback", "n", "0" },
+	{ "compressed_writeback", "TRUE", "1" },
 };
 
 static void test_values_come_back(void)
@@ -277,10 +302,39 @@ static const struct {
 	{ "swap_priority", "-2", -ERANGE },
 	{ "swap_priority", "32768", -ERANGE },
 	{ "swap_priority", "99999999999", -ERANGE },
+	{ "backing_dev", "file", -EINVAL },
+	{ "backing_dev", "./file", -EINVAL },
+	{ "backing_dev", " /file", -EINVAL },
+	{ "backing_dev", "None", -EINVAL },
+	{ "backing_size", "", -EINVAL },
+	{ "backing_size", "-1", -EINVAL },
+	{ "backing_size", "64T1", -EINVAL },
+	{ "backing_size", "65T", -ERANGE },
+	{ "backing_preallocate", "", -EINVAL },
+	{ "backing_preallocate", "2", -EINVAL },
+	{ "backing_preallocate", "yess", -EINVAL },
+	{ "backing_limit", "x", -EINVAL },
+	{ "backing_limit", "65T", -ERANGE },
+	{ "backing_key", "default", -EINVAL },
+	{ "backing_key", "Random", -EINVAL },
+	{ "on_limit", "ENOSPC", -EINVAL },
+	{ "on_limit", "wait", -EINVAL },
+	{ "spill_above", "", -EINVAL },
+	{ "spill_above", "-1", -EINVAL },
+	{ "spill_above", "2K", -EINVAL },
+	{ "spill_above", "4097", -ERANGE },
+	{ "writeback_at", "0", -ERANGE },
+	{ "writeback_at", "101", -ERANGE },
+	{ "writeback_at", "90%", -EINVAL },
+	{ "writeback_batch_size", "0", -ERANGE },
+	{ "writeback_batch_size", "1025", -ERANGE },
+	{ "compressed_writeback", "", -EINVAL },
+	{ "compressed_writeback", "10", -EINVAL },
 };
 
 static void test_bad_values_change_nothing(void)
 {
+	char long_path[ZR_BACKING_PATH_MAX + 2] = "";
 	struct zr_disk_spec spec, before;
 	unsigned int i;
 
@@ -290,6 +344,11 @@ static void test_bad_values_change_nothing(void)
 		CHECK(parse(&spec, bad[i].name, bad[i].value) == bad[i].error);
 		CHECK(memcmp(&spec, &before, sizeof(spec)) == 0);
 	}
+	memset(long_path, '/', sizeof(long_path) - 1);
+	CHECK(parse(&spec, "backing_dev", long_path) == -ERANGE && spec.backing_dev[0] == 0);
+	long_path[ZR_BACKING_PATH_MAX] = 0;
+	CHECK(parse(&spec, "backing_dev", long_path) == 0);
+	CHECK(strcmp(spec.backing_dev, long_path) == 0);
 	zr_disk_spec_init(&spec, 0); /* of what? */
 	CHECK(parse(&spec, "disksize", "50%") == -EINVAL);
 	CHECK(parse(&spec, "mem_limit", "50%") == -EINVAL);

@@ -63,12 +63,12 @@ static void case_result(const char *name, char **textp)
 /* The disks alone: what is above them is no different from what nobody said. */
 static void disks_keep(char *text)
 {
-	char *from = strstr(text, "[zramfs]"), *to = from ? strstr(from, "swap_priority") : NULL;
+	char *from = strstr(text, "[zramfs]"), *to = from ? strstr(from, "\n[defaults]") : NULL;
 
 	if (!to)
 		return;
-	to = strchr(to, '\n') + 1;
-	memmove(from, to, strlen(to) + 1);
+	to = strstr(to + 1, "\n[");
+	memmove(from, to ? to : "", to ? strlen(to) + 1 : 1);
 }
 
 static void case_check(const char *name)

@@ -579,13 +579,17 @@ static void test_the_sample_loads_with_every_key_set(void)
 {
 	ZR_CLEANUP(config_freep) struct config *config = NULL;
 	ZR_CLEANUP(zr_freep) char *text = NULL;
+	const struct zr_attr *attr;
+	char *at, unset[64];
+	unsigned int i;
 	size_t n_text;
-	char *at;
 
 	text = sample_read(&n_text);
-	while ((at = strstr(text, "\n#algorithm_params")) || (at = strstr(text, "\n#uuid")) ||
-	       (at = strstr(text, "\n#recomp_algorithm")))
-		memmove(at + 1, at + 2, strlen(at + 2) + 1);
+	for (i = 0; (attr = zr_attr_next(&i)); ++i) {
+		snprintf(unset, sizeof(unset), "\n#%s = ", attr->name);
+		if (attr->parse && (at = strstr(text, unset)))
+			memmove(at + 1, at + 2, strlen(at + 2) + 1);
+	}
 	at = strstr(text, "comp_algorithm = lz4\n");
 	CHECK(at);
 	memcpy(at, "comp_algorithm=zstd \n", 21);
@@ -594,6 +598,8 @@ static void test_the_sample_loads_with_every_key_set(void)
 	CHECK(config->defaults.attrs.codecs[0].level == 3);
 	CHECK(config->defaults.attrs.recomp_priorities == 1u << 1);
 	CHECK(config->disks[0].spec.attrs.uuid[0] != 0);
+	CHECK(strcmp(config->disks[1].spec.backing_dev, "/var/lib/zramfs/backing") == 0);
+	CHECK(config->disks[1].spec.attrs.spill_above_bytes == 2048);
 	check_round_trip(config);
 }
 
