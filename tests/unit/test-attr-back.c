@@ -44,7 +44,7 @@ static int back(void *context, struct zr_disk *of, const char *path, struct zr_s
 	if (*path) {
 		snprintf(record.path, sizeof(record.path), "%s", path);
 		record.flags = opener.flags;
-		r = zr_store_backing_add(rig.store, &record, &fake_io, &id);
+		r = zr_store_backing_add(rig.store, 0, &record, &fake_io, &id);
 	}
 	return r < 0 ? r : zr_store_back(rig.store, disk, id);
 }

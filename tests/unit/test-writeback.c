@@ -24,7 +24,7 @@ static void set_up_sized(uint64_t file_bytes)
 	fake_init(file_bytes);
 	record = fake_record();
 	rig_init(&rig);
-	CHECK(zr_store_backing_add(rig.store, &record, &fake_io, &id) == 0);
+	CHECK(zr_store_backing_add(rig.store, 0, &record, &fake_io, &id) == 0);
 	disk = rig_add_backed(&rig, "disk0", N_PAGES * (uint64_t)ZR_PAGE_SIZE, id);
 	CHECK(zr_batch_new(&batch) == 0);
 }
