@@ -138,10 +138,20 @@ static bool is_none(const char *text)
 	return *text == 0 || strcmp(text, NONE) == 0;
 }
 
+/* Texts of attributes are lines. */
+static bool is_line(const char *text)
+{
+	for (; *text; ++text) {
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 static int backing_dev_parse(struct zr_disk_spec *spec, const char *text)
 {
 	/* The daemon's own directory is nobody's. */
-	if (!is_none(text) && *text != '/')
+	if ((!is_none(text) && *text != '/') || !is_line(text))
 		return -EINVAL;
 	if (strlen(text) > ZR_BACKING_PATH_MAX)
 		return -ERANGE;

@@ -306,6 +306,8 @@ static const struct {
 	{ "backing_dev", "./file", -EINVAL },
 	{ "backing_dev", " /file", -EINVAL },
 	{ "backing_dev", "None", -EINVAL },
+	{ "backing_dev", "/a\nb", -EINVAL },
+	{ "backing_dev", "/\x7f", -EINVAL },
 	{ "backing_size", "", -EINVAL },
 	{ "backing_size", "-1", -EINVAL },
 	{ "backing_size", "64T1", -EINVAL },
