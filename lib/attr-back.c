@@ -463,8 +463,7 @@ const struct zr_attr zr_attrs_back[] = {
 	ROW_KEY(backing_preallocate, ZR_WHEN_EMPTY, "flag", NULL, FLAG_ALLOWED,
 		"whether all of the file is allocated when it is opened, and stays so"),
 	ROW_KEY(backing_key, ZR_WHEN_EMPTY, "word", NULL, "none or random",
-		"what pages are encrypted with on the file: random is a key that nobody has; so it "
-		"is where format is swap"),
+		"key that pages on the file are encrypted with; random where format is swap"),
 	{ .name = "backing_dev",
 	  .flags = ZR_ATTR_CONFIG | ZR_ATTR_CONTROL | ZR_ATTR_LONG,
 	  .mode = 0644,
@@ -481,9 +480,7 @@ const struct zr_attr zr_attrs_back[] = {
 		"0 for all of it, or " BYTES_ALLOWED, "most of the file that the disk may take"),
 	ROW_KEY(on_limit, ZR_WHEN_ALWAYS, "word", NULL,
 		"enospc, or spill where there is a backing_dev",
-		"what becomes of a write that passes a mem_limit: it waits while colder pages go "
-		"to "
-		"the file, or is refused"),
+		"a write that passes a mem_limit waits while pages go to the file, or is refused"),
 	ROW_KEY(spill_above, ZR_WHEN_ALWAYS, "number", "bytes", "0 for none, or up to 4096",
 		"pages that compress to more than that go to the file at once"),
 	ROW_KEY(writeback_at, ZR_WHEN_ALWAYS, "number", "percent", "1 to 100",
