@@ -579,8 +579,9 @@ writeback_limits() {
     back
     put writeback huge_idle
     back
+    # Who discards may look for what is there, and read.
     did "discard" blkdiscard "$device"
-    back
+    echo "bd_count $(awk '{ print $1 }' "$attributes/bd_stat")"
     end
     get backing_dev
     get bd_stat

