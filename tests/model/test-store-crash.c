@@ -345,7 +345,8 @@ static void change_temporary(void)
 		intent->kind = DISKSIZE;
 		break;
 	case 3:
-		intent->size_bytes = rng_below(&rng, MIB(4));
+		/* Whole pages: of one that was cut, and grew again, half would be zeros. */
+		intent->size_bytes = zr_align_down(rng_below(&rng, MIB(4)), ZR_PAGE_SIZE);
 		intent->kind = TRUNCATE;
 		break;
 	default:
