@@ -458,7 +458,7 @@ static int bd_stat_show(const struct zr_attr_target *target, char *text, size_t 
 /* What a file is opened with stands before backing_dev: a configuration is applied in this order. */
 const struct zr_attr zr_attrs_back[] = {
 	ROW_KEY(backing_size, ZR_WHEN_EMPTY, "size", "bytes",
-		"0 for a file as large as it is, or " BYTES_ALLOWED,
+		"0: as large as it is; or " BYTES_ALLOWED,
 		"size that the file of backing_dev is given when it is opened"),
 	ROW_KEY(backing_preallocate, ZR_WHEN_EMPTY, "flag", NULL, FLAG_ALLOWED,
 		"whether all of the file is allocated when it is opened, and stays so"),
@@ -494,9 +494,8 @@ const struct zr_attr zr_attrs_back[] = {
 	  .mode = 0200,
 	  .when = ZR_WHEN_ALWAYS,
 	  .type = "words",
-	  .allowed =
-		  "page_index=N, page_indexes=LO-HI, several; last type=idle, huge, huge_idle or "
-		  "incompressible; once the disk has a size and a backing_dev",
+	  .allowed = "page_index=N, page_indexes=LO-HI, type=idle, huge, huge_idle or "
+		     "incompressible; with a backing_dev",
 	  .help = "write pages to the backing file, largest first",
 	  .since = "0.1.0",
 	  .apply = writeback_apply },

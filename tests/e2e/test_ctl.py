@@ -690,8 +690,8 @@ def test_wrong_usage(mount, says_no, args, line):
     (["set", "disk0", "mode=640", "comp_algorithm=zstd"],
      "disk0: comp_algorithm: the disk has a size already; allowed: while the disk has no size"),
     (["set", "disk0", "writeback=all"],
-     "disk0: writeback=all: refused; allowed: page_index=N, page_indexes=LO-HI, several; last "
-     "type=idle, huge, huge_idle or incompressible; once the disk has a size and a backing_dev"),
+     "disk0: writeback=all: refused; allowed: page_index=N, page_indexes=LO-HI, type=idle, "
+     "huge, huge_idle or incompressible; with a backing_dev"),
     (["get", "disk0", "reset"], "disk0: reset: it is written, not read"),
     (["remove", "nope"], "nope: no such disk"),
     (["resize", "nope", "1M"], "nope: no such disk"),

@@ -48,6 +48,10 @@ JSON_TOTAL = (
     "same_pages", "huge_pages", "tables", "store_memory", "reserve", "fragmentation",
     "pages_compacted", "generation", "poisoned_requests", "bd_count", "backing_used")
 
+# Of disks that have a backing file alone.
+OF_A_FILE = ("WrittenBack", "BDevNumReads", "BDevNumWrites", "BackingUsed", "BackingLimit",
+             "BackingFileSize", "BackingFileFree", "FailedBackingReads", "FailedBackingWrites")
+
 # What a figure of JSON is called by the other two.
 CALLED = {
     "disksize": ("DiskSize", "disksize_bytes"),
@@ -429,7 +433,7 @@ def test_json_has_what_was_done(zramfs):
 
 def shown(keys, key, value):
     """Does .stats say so much? In kB rounded up, in percent of PagesStored rounded down."""
-    if key == "MemLimit" and value == 0:
+    if value == 0 and (key == "MemLimit" or key in OF_A_FILE):
         return key not in keys
     if key == "GoodCompress":
         value = value * 100 // max(number(keys, "PagesStored"), 1)
@@ -451,6 +455,7 @@ def test_the_three_agree(zramfs):
                 ns = disk[name][f"{point.lower()}_ns"]
                 assert number(keys, what + point) == -(-ns // 1000)
             check_histogram(metrics, f"zramfs_{name}_seconds", labels, disk[name])
+        check_histogram(metrics, "zramfs_spill_latency_seconds", labels, disk["spill_latency"])
         assert metrics.pop(("zramfs_disk_info", (*labels, *(
             (name, str(disk[name])) for name in
             ("comp_algorithm", "algorithm_params", "format", "swap_priority"))))) == 1
