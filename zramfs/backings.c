@@ -192,6 +192,8 @@ static int file_add(struct backings *backings, unsigned int index, struct backin
 	} else {
 		file->io.record = zr_store_backing_at(backings->store, index);
 		pass(backings, index, opened->fd);
+		/* From now on somebody looks whether any disk names it. */
+		(void)!eventfd_write(backings->news, 1);
 	}
 	explicit_bzero(&opened->record, sizeof(opened->record));
 	return r;

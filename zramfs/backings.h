@@ -43,7 +43,7 @@ struct backings {
 	/* Give the descriptor of that index to who keeps it, -1: none; NULL: nobody keeps any. */
 	void (*pass)(void *context, unsigned int index, int fd);
 	void *context;
-	int news; /* eventfd: there are errors to be said */
+	int news; /* eventfd: there are errors to be said, or a file was opened */
 
 	pthread_mutex_t lock;
 	/* protected by lock */
