@@ -202,10 +202,10 @@ static int disk_add(struct backings *backings, struct zr_ctx *ctx, const struct 
 	int r;
 
 	r = backings_hold(backings, &held, (struct zr_stop){ 0 });
-	if (r == 0) {
-		r = zr_store_add(backings->store, ctx, &held, &disk);
-		backings_release(backings, &held);
-	}
+	if (r < 0)
+		return r;
+	r = zr_store_add(backings->store, ctx, &held, &disk);
+	backings_release(backings, &held);
 	if (r < 0)
 		log_line("disk %s: cannot make it: %s", spec->attrs.name, strerror(-r));
 	zr_disk_unpin(backings->store, disk);
