@@ -209,6 +209,7 @@ static int file_open(struct backings *backings, const struct zr_disk_spec *spec,
 						.is_swap = is_for_swap(&spec->attrs),
 						.key = (enum zr_backing_key)spec->attrs.backing_key,
 						.mount_device = backings->mount_device,
+						.mountpoint = backings->mountpoint,
 						.stop = &stop };
 	char why[BACKING_WHY_MAX];
 	struct backing_file opened;
