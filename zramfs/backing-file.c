@@ -104,6 +104,15 @@ static int wish_check(const struct opening *opening)
 	return 0;
 }
 
+/* What our mount will cover nobody would find again, to close it. */
+static bool is_to_be_covered(const struct opening *opening)
+{
+	const char *mountpoint = opening->wish->mountpoint;
+	struct stat st;
+
+	return mountpoint && stat(mountpoint, &st) == 0 && below_is_under(&opening->found, &st);
+}
+
 static int opening_find(struct opening *opening)
 {
 	const struct backing_file_wish *wish = opening->wish;
@@ -117,6 +126,9 @@ static int opening_find(struct opening *opening)
 		return REFUSE(opening, r, "its directory is not there; make that first");
 	if (r < 0)
 		return refuse_errno(opening, r);
+	if (is_to_be_covered(opening))
+		return REFUSE(opening, -ELOOP,
+			      "lies where zramfs is to be mounted; a file elsewhere is wanted");
 	opening->is_new = !opening->found.exists;
 	opening->is_device = opening->found.exists && S_ISBLK(opening->found.st.st_mode);
 	if (opening->is_new && wish->size_bytes == 0)
