@@ -8,6 +8,9 @@
 #include "batch.h"
 #include "clean.h"
 
+#include <pthread.h>
+#include <semaphore.h>
+
 #include "fake-backing.h"
 
 #define N_PAGES UINT64_C(1024)
@@ -527,6 +530,81 @@ static void test_an_update_finds_another_page(void)
 
 /* marks, codecs, and pages that are stored as they are */
 
+/* What reads on comes upon blocks that are being written. */
+
+static pthread_t writer;
+static sem_t is_claimed, may_write;
+
+static void wait_in_the_write(void)
+{
+	sem_post(&is_claimed);
+	sem_wait(&may_write);
+}
+
+static void *write_back_main(void *context)
+{
+	const uint64_t *range = context;
+	uint64_t n;
+
+	CHECK(write_back(range[0], range[1], 0, &n) == 0 && n > 0);
+	return NULL;
+}
+
+static void write_back_begin(uint64_t range[2])
+{
+	sem_init(&is_claimed, 0, 0);
+	sem_init(&may_write, 0, 0);
+	fake.meanwhile = wait_in_the_write;
+	CHECK(pthread_create(&writer, NULL, write_back_main, range) == 0);
+	sem_wait(&is_claimed);
+}
+
+static void write_back_end(void)
+{
+	sem_post(&may_write);
+	CHECK(pthread_join(writer, NULL) == 0);
+}
+
+static void test_reading_on_into_what_is_written(void)
+{
+	static uint8_t pages[2 * ZR_PAGE_SIZE];
+	uint64_t n, range[2] = { 1, 2 };
+
+	set_up();
+	put(0, word_of(0));
+	put(1, word_of(1));
+	CHECK(write_back(0, 1, 0, &n) == 0 && n == 1);
+	write_back_begin(range);
+	fake.meanwhile = write_back_end;
+	disk_get(&rig, disk, 0, pages, sizeof(pages));
+	CHECK(stamp_is(pages, ZR_PAGE_SIZE, word_of(0)));
+	CHECK(stamp_is(pages + ZR_PAGE_SIZE, ZR_PAGE_SIZE, word_of(1)));
+	tear_down();
+}
+
+static void test_cleaning_what_is_written(void)
+{
+	const uint64_t page_no = ZR_LEAF_SLOTS; /* looked at after the first one was moved */
+	uint64_t n, range[2] = { page_no, page_no + 1 };
+	struct zr_cleaner *cleaner;
+	struct zr_backing *backing;
+
+	set_up();
+	CHECK(zr_cleaner_new(&cleaner) == 0);
+	put(0, word_of(0));
+	put(page_no, word_of(page_no));
+	CHECK(write_back(0, 1, 0, &n) == 0 && n == 1);
+	write_back_begin(range);
+	backing = zr_store_backing_use(rig.store, 0);
+	fake.meanwhile = write_back_end;
+	CHECK(zr_clean(rig.store, cleaner, backing, NULL, &n) == 0);
+	check(0, word_of(0));
+	check(page_no, word_of(page_no));
+	zr_cleaner_free(cleaner);
+	zr_store_backing_unuse(backing);
+	tear_down();
+}
+
 static void test_only_what_is_idle(void)
 {
 	uint64_t n;
@@ -619,6 +697,8 @@ int main(void)
 	RUN(test_a_reset_meanwhile);
 	RUN(test_a_frame_is_not_reused_under_a_reader);
 	RUN(test_an_update_finds_another_page);
+	RUN(test_reading_on_into_what_is_written);
+	RUN(test_cleaning_what_is_written);
 	RUN(test_only_what_is_idle);
 	RUN(test_uncompressed);
 	RUN(test_several_disks_share_a_file);
