@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include "disk-parts.h"
 #include "fake-backing.h"
 
 #define N_PAGES UINT64_C(1024)
@@ -605,6 +606,127 @@ static void test_cleaning_what_is_written(void)
 	tear_down();
 }
 
+/* What becomes of a disk while the frames on its file are being weighed. */
+
+static bool call_meanwhile(void *context)
+{
+	fake_meanwhile();
+	return false;
+}
+
+static const struct zr_stop meanwhile_stop = { call_meanwhile, NULL };
+
+static void remove_disk(void)
+{
+	zr_store_remove(rig.store, disk);
+	disk = zr_disk_unpin(rig.store, disk);
+}
+
+static void test_a_disk_goes_while_it_is_cleaned(void)
+{
+	struct zr_cleaner *cleaner;
+	struct zr_backing *backing;
+	struct zr_disk *other;
+	uint64_t n;
+
+	set_up();
+	CHECK(zr_cleaner_new(&cleaner) == 0);
+	/* So that the first disk has no file. */
+	other = disk;
+	CHECK(zr_disk_reset(other, zr_disk_attrs_valid(other)) == 0);
+	disk = rig_add_backed(&rig, "disk1", N_PAGES * ZR_PAGE_SIZE, id);
+	put(0, word_of(0));
+	CHECK(write_back(0, 1, 0, &n) == 0 && n == 1);
+	backing = zr_store_backing_use(rig.store, 0);
+	fake.meanwhile = remove_disk;
+	CHECK(zr_clean(rig.store, cleaner, backing, &meanwhile_stop, &n) == 0);
+	zr_cleaner_free(cleaner);
+	zr_store_backing_unuse(backing);
+	disk = other;
+	tear_down();
+}
+
+static uint64_t large_id;
+
+static void move_to_the_large_file(void)
+{
+	uint64_t i, n;
+
+	CHECK(zr_disk_reset(disk, zr_disk_attrs_valid(disk)) == 0);
+	CHECK(zr_store_back(rig.store, disk, large_id) == 0);
+	CHECK(zr_disk_truncate(disk, rig.ctx, 2 * N_PAGES * ZR_PAGE_SIZE) == 0);
+	for (i = 0; i < 2 * N_PAGES; ++i)
+		put(i, word_of(i));
+	CHECK(write_back(0, 2 * N_PAGES, 0, &n) == 0);
+}
+
+static void test_a_disk_gets_another_file_while_it_is_cleaned(void)
+{
+	struct zr_backing_record record;
+	struct zr_cleaner *cleaner;
+	struct zr_backing *backing;
+	uint64_t n;
+
+	set_up_sized(MIB(1));
+	CHECK(zr_cleaner_new(&cleaner) == 0);
+	put(0, word_of(0));
+	CHECK(write_back(0, 1, 0, &n) == 0 && n == 1);
+	fake_deinit();
+	fake_init(MIB(16));
+	record = fake_record();
+	CHECK(zr_store_backing_add(rig.store, 1, &record, &fake_io, &large_id) == 0);
+	backing = zr_store_backing_use(rig.store, 0);
+	fake.meanwhile = move_to_the_large_file;
+	CHECK(zr_clean(rig.store, cleaner, backing, &meanwhile_stop, &n) == 0);
+	zr_cleaner_free(cleaner);
+	zr_store_backing_unuse(backing);
+	zr_store_remove(rig.store, disk);
+	disk = zr_disk_unpin(rig.store, disk);
+	CHECK(zr_store_backing_remove(rig.store, large_id) == 0);
+	tear_down();
+}
+
+static void move_page_to_the_same_place(void)
+{
+	uint64_t n;
+
+	CHECK(zr_disk_reset(disk, zr_disk_attrs_valid(disk)) == 0);
+	CHECK(zr_store_back(rig.store, disk, large_id) == 0);
+	CHECK(zr_disk_truncate(disk, rig.ctx, N_PAGES * ZR_PAGE_SIZE) == 0);
+	put(0, word_of(0));
+	CHECK(write_back(0, 1, 0, &n) == 0 && n == 1);
+}
+
+/* A page of the other file is not taken for the one that was moved, though all of its slot is the
+ * same. */
+static void test_a_disk_gets_another_file_while_a_frame_is_moved(void)
+{
+	struct zr_backing_record record;
+	struct zr_cleaner *cleaner;
+	struct zr_backing *backing;
+	zr_slot before[ZR_LEAF_SLOTS], after[ZR_LEAF_SLOTS];
+	uint64_t n;
+
+	set_up();
+	record = fake_record();
+	CHECK(zr_store_backing_add(rig.store, 1, &record, &fake_io, &large_id) == 0);
+	CHECK(zr_cleaner_new(&cleaner) == 0);
+	put(0, word_of(0));
+	CHECK(write_back(0, 1, 0, &n) == 0 && n == 1);
+	CHECK(zr_pages_copy_leaf(&disk->pages, 0, before));
+	backing = zr_store_backing_use(rig.store, 0);
+	fake.meanwhile = move_page_to_the_same_place;
+	CHECK(zr_clean(rig.store, cleaner, backing, NULL, &n) == 0);
+	CHECK(zr_pages_copy_leaf(&disk->pages, 0, after) && after[0] == before[0]);
+	check(0, word_of(0));
+	zr_cleaner_free(cleaner);
+	zr_store_backing_unuse(backing);
+	zr_store_remove(rig.store, disk);
+	disk = zr_disk_unpin(rig.store, disk);
+	CHECK(zr_store_backing_remove(rig.store, large_id) == 0);
+	tear_down();
+}
+
 static void test_only_what_is_idle(void)
 {
 	uint64_t n;
@@ -699,6 +821,9 @@ int main(void)
 	RUN(test_an_update_finds_another_page);
 	RUN(test_reading_on_into_what_is_written);
 	RUN(test_cleaning_what_is_written);
+	RUN(test_a_disk_goes_while_it_is_cleaned);
+	RUN(test_a_disk_gets_another_file_while_it_is_cleaned);
+	RUN(test_a_disk_gets_another_file_while_a_frame_is_moved);
 	RUN(test_only_what_is_idle);
 	RUN(test_uncompressed);
 	RUN(test_several_disks_share_a_file);
