@@ -87,28 +87,37 @@ struct zr_backing *zr_backing_free(struct zr_backing *backing)
 /* counts of blocks. Only a claim makes a count of 0 another, so a block that has one keeps what is in
  * it until that went */
 
+/* Of a claimed block, instead of 1: it is about to be written, so who reads on must not take what is
+ * in it for what will be. */
+#define CLAIMED ((uint16_t)(UINT16_MAX / 2 + 1))
+
 static void count_up(struct zr_backing *backing, uint64_t first, uint64_t end)
 {
 	for (; first < end; ++first) {
 		const uint16_t before = atomic_fetch_add_explicit(&backing->xcounts[first], 1,
 								  memory_order_relaxed);
 
-		ZR_ASSERT(before > 0 && before < UINT16_MAX);
+		ZR_ASSERT(before > 0 && (before & ~CLAIMED) < CLAIMED - 1);
 		(void)before;
+	}
+}
+
+static void count_down_by(struct zr_backing *backing, uint64_t first, uint64_t end, uint16_t n)
+{
+	for (; first < end; ++first) {
+		/* Release, and the claim acquires: who reads the block is done with it. */
+		const uint16_t before = atomic_fetch_sub_explicit(&backing->xcounts[first], n,
+								  memory_order_release);
+
+		ZR_ASSERT(before >= n);
+		if (before == n)
+			atomic_fetch_add_explicit(&backing->xn_free, 1, memory_order_relaxed);
 	}
 }
 
 static void count_down(struct zr_backing *backing, uint64_t first, uint64_t end)
 {
-	for (; first < end; ++first) {
-		/* Release, and the claim acquires: who reads the block is done with it. */
-		const uint16_t before = atomic_fetch_sub_explicit(&backing->xcounts[first], 1,
-								  memory_order_release);
-
-		ZR_ASSERT(before > 0);
-		if (before == 1)
-			atomic_fetch_add_explicit(&backing->xn_free, 1, memory_order_relaxed);
-	}
+	count_down_by(backing, first, end, 1);
 }
 
 static bool is_free(const struct zr_backing *backing, uint64_t block)
@@ -181,7 +190,7 @@ uint32_t zr_backing_claim(struct zr_backing *backing, uint32_t n_blocks, uint64_
 	if (n == 0)
 		return 0;
 	for (block = *firstp; block < *firstp + n; ++block) {
-		atomic_store_explicit(&backing->xcounts[block], 1, memory_order_relaxed);
+		atomic_store_explicit(&backing->xcounts[block], CLAIMED, memory_order_relaxed);
 		backing->dirty[block / 64] |= UINT64_C(1) << block % 64;
 	}
 	atomic_fetch_sub_explicit(&backing->xn_free, n, memory_order_relaxed);
@@ -191,7 +200,7 @@ uint32_t zr_backing_claim(struct zr_backing *backing, uint32_t n_blocks, uint64_
 
 void zr_backing_release(struct zr_backing *backing, uint64_t first, uint32_t n_blocks)
 {
-	count_down(backing, first, first + n_blocks);
+	count_down_by(backing, first, first + n_blocks, CLAIMED);
 }
 
 /* frames */
@@ -291,13 +300,13 @@ void zr_window_close(struct zr_window *window)
 	window->backing = NULL;
 }
 
-/* Pin a block unless it is free. */
+/* Pin a block that has frames, all of which are there. */
 static bool try_count_up(struct zr_backing *backing, uint64_t block)
 {
 	uint16_t seen = atomic_load_explicit(&backing->xcounts[block], memory_order_relaxed);
 
 	do {
-		if (seen == 0)
+		if (seen == 0 || seen & CLAIMED)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(&backing->xcounts[block], &seen,
 							(uint16_t)(seen + 1), memory_order_acquire,
@@ -406,7 +415,7 @@ static uint32_t punch_claim(struct zr_backing *backing, uint32_t n_least, uint64
 	if (n < n_least)
 		return 0;
 	for (block = at; block < at + n; ++block) {
-		atomic_store_explicit(&backing->xcounts[block], 1, memory_order_relaxed);
+		atomic_store_explicit(&backing->xcounts[block], CLAIMED, memory_order_relaxed);
 		backing->dirty[block / 64] &= ~(UINT64_C(1) << block % 64);
 	}
 	atomic_fetch_sub_explicit(&backing->xn_free, n, memory_order_relaxed);

@@ -14,7 +14,7 @@
  * What is where stands in the slots of the disks and nowhere else; how many frames a block has is
  * derived from them:
  *
- *   count of a block = frames in it + readers of these + 1 while it is claimed
+ *   count of a block = frames in it + readers of these + a bit of its own while it is claimed
  *   free blocks      = blocks whose count is 0
  *
  * What reaches the file, and how it is sealed, is the business of who gives a struct zr_backing_io.

@@ -84,7 +84,14 @@ bool zr_clean_is_worth_it(const struct zr_backing *backing)
 	       atomic_load(&backing->xframe_bytes) < used_bytes / 100 * FRAME_PERCENT;
 }
 
-/* every frame */
+/* every frame. A disk that was emptied meanwhile may have another file by now, which may be larger:
+ * what is said of its zones means nothing then, but must be one of ours */
+
+static bool is_on_file(const struct zr_backing *backing, zr_slot slot)
+{
+	return zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK &&
+	       zr_backing_zone(slot) < zr_backing_zones(backing);
+}
 
 typedef int visit_slot(struct zr_cleaner *cleaner, uint64_t page_no, zr_slot slot);
 
@@ -98,12 +105,11 @@ static int walk_disk(struct zr_cleaner *cleaner, struct zr_disk *disk, const str
 
 	*look = (struct zr_look){ .disk = disk };
 	cleaner->disk = disk;
-	/* A disk that is emptied or removed meanwhile has no frame any more. */
 	while (r == 0 && zr_look_on(look) > 0) {
 		if (zr_stop_is_wanted_at(stop, zr_monotonic_ns(), &asked_ns))
 			return -EINTR;
 		for (i = 0; r == 0 && look->there && i < ZR_LEAF_SLOTS; ++i) {
-			if (zr_slot_kind(look->slots[i]) == ZR_SLOT_KIND_WRITTEN_BACK)
+			if (is_on_file(cleaner->backing, look->slots[i]))
 				r = visit(cleaner, look->first + i, look->slots[i]);
 		}
 	}
@@ -117,7 +123,7 @@ static bool has_backing(struct zr_disk *disk, const struct zr_backing *backing)
 	return disk->pages.backing == backing;
 }
 
-/* @end: when a disk is done. Return: 0, -EINTR, or what they returned. */
+/* @end: when a disk that has the file is done. Return: 0, -EINTR, or what they returned. */
 static int walk(struct zr_store *store, struct zr_cleaner *cleaner, const struct zr_stop *stop,
 		visit_slot *visit, int (*end)(struct zr_cleaner *cleaner))
 {
@@ -127,10 +133,11 @@ static int walk(struct zr_store *store, struct zr_cleaner *cleaner, const struct
 
 	while (r == 0 && (disk = zr_store_next(store, id))) {
 		id = disk->id;
-		if (has_backing(disk, cleaner->backing))
+		if (has_backing(disk, cleaner->backing)) {
 			r = walk_disk(cleaner, disk, stop, visit);
-		if (r == 0 && end)
-			r = end(cleaner);
+			if (r == 0 && end)
+				r = end(cleaner);
+		}
 		zr_disk_unpin(store, disk);
 	}
 	return r;
@@ -189,6 +196,9 @@ static void move_publish(struct zr_cleaner *cleaner)
 
 	ZR_GUARD_SHARED(&cleaner->disk->shape);
 
+	/* On another file the same slot is another frame. */
+	if (cleaner->disk->pages.backing != backing)
+		return;
 	for (i = 0; i < cleaner->n_moved; ++i) {
 		const struct moved *moved = &cleaner->moved[i];
 
