@@ -165,7 +165,7 @@ def test_refused(zramfs, machine, place, refused, make):
     keys = {"backing_size": case.size, **dict(word.split("=") for word in case.attributes.split())}
 
     config = place / "refused.ini"
-    config.write_text(section(disksize="16M", backing_dev=case.path, **keys))
+    config.write_text(section(disksize="16M", spill_above=2048, backing_dev=case.path, **keys))
     (place / "z").mkdir()
     line = refused(place / "z", "-c", config)
     assert f"backing_dev {case.path}: " in line
@@ -244,13 +244,15 @@ def test_below_the_mount_point_by_configuration(place, refused):
     point = place / "z"
     point.mkdir()
     config = place / "covered.ini"
-    config.write_text(section(disksize="16M", backing_dev=point / "back", backing_size=SIZE))
+    config.write_text(section(disksize="16M", backing_dev=point / "back", backing_size=SIZE,
+                              spill_above=2048))
     line = refused(point, "-c", config)
     assert f"backing_dev {point}/back: " in line and "elsewhere" in line
     assert not (point / "back").exists()
     (point / "deep").mkdir()
     (place / "link").symlink_to(point / "deep")
-    config.write_text(section(disksize="16M", backing_dev=place / "link/back", backing_size=SIZE))
+    config.write_text(section(disksize="16M", backing_dev=place / "link/back", backing_size=SIZE,
+                              spill_above=2048))
     assert "elsewhere" in refused(point, "-c", config)
 
 

@@ -228,7 +228,9 @@ def test_writes_and_discards_take_it_from_the_file(backed):
     with open(backed.disk("disk0"), "r+b", buffering=0) as file:
         file.seek(200 * PAGE + 100)
         file.write(b"a part")
-    assert bd_stat(backed)[:2] == (127, 1)
+    n_back, n_reads = bd_stat(backed)[:2]
+    # Again where memory for the page had to be waited for.
+    assert n_back == 127 and n_reads in (1, 2)
     page = bytearray(text_page(200))
     page[100:106] = b"a part"
     assert holds(backed, bytes(page), 200)
@@ -337,7 +339,8 @@ def test_backing_swap(zramfs, backing):
     header = open(mount.disk("zram0"), "rb").read(PAGE)
     assert header.endswith(b"SWAPSPACE2") and b"old" in header
     put(mount, random_pages(2000), 1, "zram0")
-    wait_until(lambda: bd_stat(mount, "zram0")[0] == 2000, what="the pages to go")
+    # The header, too, where the limit was reached first.
+    wait_until(lambda: bd_stat(mount, "zram0")[0] >= 2000, what="the pages to go")
     assert random_pages(2000)[:64] not in backing.read_bytes()  # it is encrypted
     assert holds(mount, random_pages(2000), 1, "zram0")
     mount.stop()
