@@ -55,7 +55,7 @@ void zr_disk_limits_apply(struct zr_disk *disk)
 	atomic_store(&pages->xhas_larger, atomic_load(&pages->xspill_above_bytes) != 0);
 	/* What could not be may be possible now. */
 	atomic_store(&pages->xspill_error, 0);
-	pages->spill_again_ns = 0;
+	atomic_store(&pages->xspill_again_ns, 0);
 	if (pages->backing)
 		zr_room_want(&disk->engine->room);
 }
