@@ -71,7 +71,8 @@ int backing_file_open(const struct backing_file_wish *wish, struct backing_file 
 		      char why[BACKING_WHY_MAX]);
 
 /* Is @fd still what @record says, for a generation that has both from another? Return: 0; -ESTALE
- * for another file, a shorter one, or one whose mark is not of this run; -errno of reading it. */
+ * for another file, a shorter one, or one whose mark is not of this run; -errno of looking at it. That
+ * its mark cannot be read is no reason. */
 int backing_file_verify(int fd, const struct zr_backing_record *record, char why[BACKING_WHY_MAX]);
 
 /* What is on it is nobody's any more: mark it so, or remove it. Closes @fd. What is not ours any

@@ -338,7 +338,7 @@ static void error_say(const char *path, const struct backing_io_error *error)
 			 path, error->owner.page_no, error->owner.disk_id);
 	else
 		log_line("backing_dev %s: %s at %" PRIu64 ": %s; pages that are in memory stay "
-			 "there; see .stats for how often",
+			 "there; see FailedBackingReads and FailedBackingWrites in .stats",
 			 path, what[error->kind], error->offset, strerror(error->error));
 }
 

@@ -462,7 +462,7 @@ static void clean_file(void)
 	uint64_t n_blocks;
 
 	CHECK(cleaner || zr_cleaner_new(&cleaner) == 0);
-	CHECK(zr_clean(rig.store, cleaner, backing, NULL, &n_blocks) == 0);
+	CHECK(zr_clean(rig.store, cleaner, backing, false, NULL, &n_blocks) == 0);
 	zr_store_backing_unuse(backing);
 }
 
