@@ -199,6 +199,19 @@ static int exact_node(void *context, zr_position position)
 	return 0;
 }
 
+static int exact_age_node(void *context, zr_position position)
+{
+	struct zr_census *census = context;
+
+	++census->tally.n_age_nodes;
+	return 0;
+}
+
+static int exact_age(void *context, uint64_t word_no, uint64_t ages)
+{
+	return 0;
+}
+
 static int exact_slot(void *context, uint64_t page_no, zr_slot slot)
 {
 	count_slot(context, slot);
@@ -215,6 +228,7 @@ void zr_census_exact(struct zr_disk *disk, struct zr_tally *gauges, struct zr_ce
 	zr_stripes_lock_all(stripes);
 	zr_pages_tally_frozen(&disk->pages, gauges);
 	(void)zr_slots_walk(slots, exact_node, exact_slot, census);
+	(void)zr_slots_walk(&disk->pages.ages, exact_age_node, exact_age, census);
 	for (leaf_no = 0; zr_slots_next_leaf(slots, leaf_no, LEAVES_MAX, &leaf_no); ++leaf_no)
 		++census->n_leaves;
 	zr_stripes_unlock_all(stripes);

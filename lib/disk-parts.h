@@ -25,6 +25,9 @@ void zr_disk_take_codecs(struct zr_disk *disk);
  * anybody knows the disk. */
 void zr_disk_limits_apply(struct zr_disk *disk);
 
+/* Ages that its attributes do not want any more go. */
+void zr_disk_ages_apply_locked(struct zr_disk *disk);
+
 /* Does a write that passes a limit wait until colder pages are on the file? With the shape shared. */
 bool zr_disk_spills(const struct zr_disk *disk);
 

@@ -181,7 +181,9 @@ bool zr_store_attrs_are_sound(const struct zr_attrs *attrs)
 	       attrs->on_limit <= ZR_ON_LIMIT_ENOSPC &&
 	       attrs->backing_key <= ZR_BACKING_KEY_RANDOM && attrs->writeback_at <= 100 &&
 	       attrs->spill_above_bytes <= ZR_PAGE_SIZE && attrs->writeback_batch_size > 0 &&
-	       attrs->writeback_batch_size <= ZR_WRITEBACK_BATCH_SIZE_MAX;
+	       attrs->writeback_batch_size <= ZR_WRITEBACK_BATCH_SIZE_MAX &&
+	       attrs->idle_age_s <= ZR_AGE_S_MAX && attrs->recompress_age_s <= ZR_AGE_S_MAX &&
+	       attrs->writeback_age_s <= ZR_AGE_S_MAX && attrs->compact_at <= 100;
 }
 
 /* making: an entry is claimed, filled, and the disk in it made; its id and its place on the list
