@@ -51,7 +51,7 @@ static int provide_locked(struct tiering *tiering)
 	if (tiering->channel)
 		r = channel_let_wait(tiering->channel);
 	if (r == 0 && !tiering->tier)
-		r = zr_tier_new(&tiering->tier, tiering->backings.store);
+		r = zr_tier_new(&tiering->tier, tiering->backings.store, NULL);
 	pthread_mutex_lock(&tiering->lending);
 	if (r == 0 && !tiering->batch && !tiering->is_lent)
 		r = zr_batch_new(&tiering->batch);
