@@ -35,12 +35,6 @@ static void attrs_publish_locked(struct zr_disk *disk, const struct zr_attrs *at
 	zr_disk_ages_apply_locked(disk);
 }
 
-static bool keeps_ages(const struct zr_attrs *attrs)
-{
-	return attrs->idle_age_s != 0 || attrs->recompress_age_s != 0 ||
-	       attrs->writeback_age_s != 0;
-}
-
 bool zr_disk_spills(const struct zr_disk *disk)
 {
 	return disk->pages.backing && zr_disk_attrs_valid(disk)->on_limit != ZR_ON_LIMIT_ENOSPC;
@@ -64,7 +58,7 @@ void zr_disk_limits_apply(struct zr_disk *disk)
 	atomic_store(&pages->xspill_error, 0);
 	pages->spill_again_ns = 0;
 	/* Who looks after the disk is to look. */
-	if (pages->backing || keeps_ages(attrs) || attrs->compact_at != 0)
+	if (pages->backing || zr_attrs_keep_ages(attrs) || attrs->compact_at != 0)
 		zr_room_want(&disk->engine->room);
 }
 
@@ -79,7 +73,7 @@ void zr_disk_ages_apply_locked(struct zr_disk *disk)
 {
 	zr_assert_held(ZR_RANK_DISK);
 
-	if (keeps_ages(zr_disk_attrs_valid(disk)))
+	if (zr_attrs_keep_ages(zr_disk_attrs_valid(disk)))
 		return;
 	zr_ages_drop(&disk->pages);
 	forget_ages(disk);

@@ -116,7 +116,7 @@ int64_t zr_policy_interval_ns(const struct zr_attrs *attrs)
 
 bool zr_policy_is_on(const struct zr_attrs *attrs)
 {
-	return zr_policy_interval_ns(attrs) != 0 || attrs->compact_at != 0;
+	return zr_attrs_keep_ages(attrs) || attrs->compact_at != 0;
 }
 
 /* is it a good moment? */

@@ -27,6 +27,7 @@
  */
 
 #include "batch.h"
+#include "spec.h"
 
 /* What the engine cannot know of the system. NULL functions: not known, and 5 percent. */
 struct zr_policy_host {
@@ -36,9 +37,6 @@ struct zr_policy_host {
 	int (*pressure)(void *context);
 	uint32_t (*cpu_percent)(void *context); /* 0: policies rest */
 };
-
-#define ZR_POLICY_CPU_MAX     100u
-#define ZR_POLICY_CPU_DEFAULT 5u
 
 #define ZR_POLICY_NEVER INT64_MAX
 
