@@ -232,7 +232,7 @@ static bool is_wanted(void *context)
 }
 
 /* Return: is there more room? */
-static bool clean(struct zr_tier *tier)
+static bool clean(struct zr_tier *tier, bool is_needed)
 {
 	const struct zr_stop stop = { .is_wanted = is_wanted, .context = tier };
 	struct zr_backing *backing;
@@ -243,9 +243,10 @@ static bool clean(struct zr_tier *tier)
 		backing = zr_store_backing_use(tier->store, i);
 		if (!backing)
 			continue;
-		if (zr_clean_is_worth_it(backing)) {
+		if (zr_clean_is_worth_it(backing, is_needed)) {
 			/* What the file refuses is refused again, and counted, when pages go. */
-			(void)zr_clean(tier->store, tier->cleaner, backing, &stop, &n_blocks);
+			(void)zr_clean(tier->store, tier->cleaner, backing, is_needed, &stop,
+				       &n_blocks);
 			n_all += n_blocks;
 		}
 		zr_store_backing_unuse(backing);
@@ -276,7 +277,7 @@ static void spill(struct zr_tier *tier, struct zr_disk *disk)
 			return;
 		n_written = 0;
 		r = spill_once(tier, disk, &n_written);
-		if (r == -ENOSPC && clean(tier))
+		if (r == -ENOSPC && clean(tier, true))
 			r = 0;
 		tier->n_taken += n_written;
 		n_empty = n_written > 0 ? 0 : n_empty + 1;
@@ -409,7 +410,7 @@ static void look(struct zr_tier *tier)
 	if (disk)
 		zr_disk_unpin(tier->store, disk);
 	refuse_in_the_end(tier);
-	if (clean(tier))
+	if (clean(tier, false))
 		look_by(tier, zr_monotonic_ns() + REST_NS);
 	punch(tier);
 	/* Of disks that have no file, or one that is full, others may wait. */
