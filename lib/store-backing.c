@@ -220,6 +220,9 @@ int zr_store_backings_load(struct zr_store *store)
 	for (i = 0; r == 0 && i < ZR_BACKINGS_MAX; ++i) {
 		const uint64_t id = atomic_load(&store->superblock->backings[i].id);
 
+		/* It was there when it was looked at, and is not any more. */
+		if (id == 0)
+			store->backings[i] = zr_backing_free(store->backings[i]);
 		/* The file is not there: what was on it is lost, and all else goes on. */
 		if (id != 0 && (!store->backings[i] || store->backings[i]->id != id))
 			r = zr_store_backing_attach(store, i, NULL);
