@@ -44,6 +44,8 @@ OF_DISK(undecodable_pages, disk->counts.undecodable_pages)
 OF_DISK(tables, disk->figures.table_bytes)
 OF_DISK(in_use, context->n_open ? context->n_open(context->context, disk->entry_no) : 0)
 OF_DISK(discard, disk->counts.num_discards)
+OF_DISK(policy_recompressed, disk->counts.policy_recompressions)
+OF_DISK(policy_written_back, disk->counts.policy_writes)
 OF_DISK(fragmentation, disk->figures.total_bytes - disk->figures.used_bytes)
 
 static void say_ratio(FILE *text, const struct zr_snapshot_disk *disk)
@@ -126,6 +128,10 @@ const struct zr_figure zr_figures_disk[] = {
 	ROW(discard, "Discard", "discard_total", REQUESTS, COUNTER, 0, "Requests to discard"),
 	ROW(fragmentation, "Fragmentation", "fragmentation_bytes", BYTES, GAUGE, 0,
 	    "The disk's share of free cells that are not kept ahead"),
+	ROW(policy_recompressed, "PolicyRecompressed", "policy_recompressed_pages_total", PAGES,
+	    COUNTER, 0, "Pages that recompress_age made smaller"),
+	ROW(policy_written_back, "PolicyWrittenBack", "policy_written_back_pages_total", PAGES,
+	    COUNTER, 0, "Pages that writeback_age took to the backing file"),
 	{ .key = NULL },
 };
 

@@ -19,6 +19,7 @@ COMPCACHE = ["DiskSize", "MemLimit", "NumReads", "NumWrites", "FailedReads", "Fa
              "PagesUsed", "OrigDataSize", "ComprDataSize", "MemUsedTotal"]
 OURS = ["MemUsedMax", "SameFilledPages", "HugePages", "HugePagesSince", "UndecodablePages",
         "RecompressedPages", "Tables", "Ratio", "Algorithm", "InUse", "Discard", "Fragmentation",
+        "PolicyRecompressed", "PolicyWrittenBack",
         "ReadP50", "ReadP99", "ReadMax", "WriteP50", "WriteP99", "WriteMax"]
 TOTAL = ["Disks", "OrigDataSize", "ComprDataSize", "MemUsedTotal", "PagesStored",
          "SameFilledPages", "HugePages", "Tables", "StoreMemory", "Reserve", "Fragmentation",
@@ -37,7 +38,8 @@ JSON_FIGURES = (
     "mem_used_total", "mem_used_max", "pages_stored", "same_pages", "zero_pages", "good_pages",
     "huge_pages", "tables", "fragmentation", "num_reads", "num_writes", "failed_reads",
     "failed_writes", "invalid_io", "notify_free", "discard", "huge_pages_since",
-    "undecodable_pages", "recompressed_pages", "in_use")
+    "undecodable_pages", "recompressed_pages", "in_use",
+    "policy_recompressed", "policy_written_back")
 JSON_LATENCIES = ("read_latency", "write_latency")
 JSON_LATENCY = ("count", "sum_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns")
 JSON_TOTAL = (
@@ -60,6 +62,8 @@ CALLED = {
     "huge_pages": ("HugePages", "huge_pages"),
     "tables": ("Tables", "tables_bytes"),
     "fragmentation": ("Fragmentation", "fragmentation_bytes"),
+    "policy_recompressed": ("PolicyRecompressed", "policy_recompressed_pages_total"),
+    "policy_written_back": ("PolicyWrittenBack", "policy_written_back_pages_total"),
     "num_reads": ("NumReads", "read_pages_total"),
     "num_writes": ("NumWrites", "written_pages_total"),
     "failed_reads": ("FailedReads", "failed_reads_total"),
