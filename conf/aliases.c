@@ -18,7 +18,7 @@ static const struct alias aliases[] = {
 	{ "fs-type", ALIAS_GENERATOR, ALIAS_DISK, "format" },
 	{ "mount-point", ALIAS_GENERATOR, ALIAS_DISK, NULL },
 	{ "options", ALIAS_GENERATOR, ALIAS_DISK, NULL },
-	{ "writeback-device", ALIAS_GENERATOR, ALIAS_DISK, NULL },
+	{ "writeback-device", ALIAS_GENERATOR, ALIAS_DISK, "backing_dev" },
 	/* what zram-generator once had */
 	{ "memory-limit", ALIAS_GENERATOR, ALIAS_DISK, "host-memory-limit" },
 	{ "zram-fraction", ALIAS_GENERATOR, ALIAS_DISK, "disksize" },
@@ -26,7 +26,7 @@ static const struct alias aliases[] = {
 
 	{ "disksize_kb", ALIAS_COMPCACHE, PLACES_OF_A_DISK, "disksize" },
 	{ "memlimit_kb", ALIAS_COMPCACHE, PLACES_OF_A_DISK, "mem_limit" },
-	{ "backing_swap", ALIAS_COMPCACHE, PLACES_OF_A_DISK, NULL },
+	{ "backing_swap", ALIAS_COMPCACHE, PLACES_OF_A_DISK, "backing_dev" },
 	{ "num_devices", ALIAS_COMPCACHE, ALIAS_TOP | ALIAS_DAEMON, "num_devices" },
 };
 

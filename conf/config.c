@@ -20,7 +20,9 @@
 #define KEY_RECOMP_ALGORITHM "recomp_algorithm"
 #define KEY_ALGORITHMS       "compression-algorithm" /* zram-generator's, for all of them */
 
-#define KEY_DISKSIZE "disksize"
+#define KEY_DISKSIZE    "disksize"
+#define KEY_ON_LIMIT    "on_limit"
+#define KEY_BACKING_DEV "backing_dev"
 
 /* Longest text of a value: a line that loads is shorter. */
 #define VALUE_MAX 256u
@@ -167,17 +169,36 @@ static int swap_check(const struct lines *lines, const struct zr_disk_spec *spec
 			    spec->attrs.name, spec->disksize_bytes, allowed);
 }
 
+/* What a disk waits for must be able to come. */
+static int on_limit_check(const struct lines *lines, const struct zr_disk_spec *spec,
+			  unsigned int line_no, const struct section *section)
+{
+	const struct record *record = section ? section_find(section, KEY_ON_LIMIT) : NULL;
+	static const char allowed[] = "enospc, or a " KEY_BACKING_DEV;
+
+	if (spec->attrs.on_limit != ZR_ON_LIMIT_SPILL || spec->backing_dev[0] != '\0')
+		return 0;
+	if (record)
+		return record_refuse(record, lines, "the disk has no " KEY_BACKING_DEV, allowed);
+	return lines_refuse(lines, line_no,
+			    "[%s]: " KEY_ON_LIMIT " = spill: the disk has no " KEY_BACKING_DEV
+			    "; allowed: %s",
+			    spec->attrs.name, allowed);
+}
+
 /* compcache's size for a disk that has none. */
 static uint64_t disksize_default(uint64_t ram_bytes)
 {
 	return zr_min(zr_align_up(ram_bytes / 4, ZR_PAGE_SIZE), ZR_DISK_SIZE_MAX);
 }
 
-/* What is still open once all is said. @record: what says the size, or NULL. */
+/* What is still open once all is said. @section: what says it, or NULL. */
 static int disk_complete(struct loading *loading, struct zr_disk_spec *spec, unsigned int line_no,
-			 const struct record *record)
+			 const struct section *section)
 {
+	const struct record *record = section ? section_find(section, KEY_DISKSIZE) : NULL;
 	const struct lines *lines = &loading->sections.lines;
+	int r;
 
 	if (spec->disksize_bytes == 0)
 		spec->disksize_bytes = disksize_default(spec->ram_bytes);
@@ -187,14 +208,14 @@ static int disk_complete(struct loading *loading, struct zr_disk_spec *spec, uns
 				    "allowed: disksize = bytes",
 				    spec->attrs.name);
 
-	return swap_check(lines, spec, line_no, record);
+	r = on_limit_check(lines, spec, line_no, section);
+	return r < 0 ? r : swap_check(lines, spec, line_no, record);
 }
 
 static int disk_apply(struct loading *loading, const struct section *section)
 {
 	struct config *config = loading->config;
 	struct config_disk *disk = &config->disks[config->n_disks];
-	const struct record *record = section_find(section, KEY_DISKSIZE);
 	int r;
 
 	*disk = (struct config_disk){ .spec = config->defaults, .said = config->defaults_said };
@@ -209,7 +230,7 @@ static int disk_apply(struct loading *loading, const struct section *section)
 	if (r == GENERATOR_E_NOT_MADE)
 		return 0;
 	if (r == 0)
-		r = disk_complete(loading, &disk->spec, section->line_no, record);
+		r = disk_complete(loading, &disk->spec, section->line_no, section);
 	if (r == 0)
 		++config->n_disks;
 	return r;

@@ -41,6 +41,12 @@ static const char *size_text(uint64_t bytes, char text[SIZE_TEXT_MAX])
 	return text;
 }
 
+/* Is the limit where pages begin to go to a file? */
+static bool spills(const struct zr_disk_spec *spec)
+{
+	return spec->backing_dev[0] != '\0' && spec->attrs.on_limit != ZR_ON_LIMIT_ENOSPC;
+}
+
 static int limits_below_disks_warn(struct config *config)
 {
 	struct naming naming = { 0 };
@@ -52,7 +58,7 @@ static int limits_below_disks_warn(struct config *config)
 		char limit[SIZE_TEXT_MAX], size[SIZE_TEXT_MAX];
 
 		/* Limits are 256T at most: the product fits. */
-		if (limit_bytes == 0 ||
+		if (limit_bytes == 0 || spills(spec) ||
 		    limit_bytes * ratio_percent(spec) / 100 >= spec->disksize_bytes)
 			continue;
 		naming_add(&naming, 0, "%.63s (%s for %s)", spec->attrs.name,
@@ -99,6 +105,31 @@ static int disks_above_ram_warn(struct config *config)
 	return naming_warn(&naming, &config->warnings, "disks larger than twice RAM");
 }
 
+/* Does nothing take pages to the file but somebody who says so? */
+static bool waits_for_words(const struct config *config, const struct zr_disk_spec *spec)
+{
+	const bool limited = spec->attrs.mem_limit_bytes > 0 || config->daemon.mem_limit_bytes > 0;
+
+	return spec->backing_dev[0] != '\0' && spec->attrs.spill_above_bytes == 0 &&
+	       !(limited && spills(spec));
+}
+
+static int idle_files_warn(struct config *config)
+{
+	struct naming naming = { 0 };
+	size_t i;
+
+	for (i = 0; i < config->n_disks; ++i) {
+		const struct zr_disk_spec *spec = &config->disks[i].spec;
+
+		if (waits_for_words(config, spec))
+			naming_add(&naming, 0, "%.63s", spec->attrs.name);
+	}
+	return naming_warn(&naming, &config->warnings,
+			   "disks whose pages go to their backing_dev only when somebody writes to "
+			   "writeback, as they have no mem_limit to spill at, and no spill_above");
+}
+
 int doubts_warn(struct config *config)
 {
 	int r;
@@ -108,5 +139,7 @@ int doubts_warn(struct config *config)
 		r = limits_above_ram_warn(config);
 	if (r == 0)
 		r = disks_above_ram_warn(config);
+	if (r == 0)
+		r = idle_files_warn(config);
 	return r;
 }

@@ -286,6 +286,19 @@ static int priority_apply(struct loading *loading, struct zr_disk_spec *spec,
 		     : 0;
 }
 
+static int device_apply(struct loading *loading, struct zr_disk_spec *spec,
+			const struct section *section)
+{
+	const struct zr_attr *attr = zr_attr_find("backing_dev");
+	const struct record *record = section_find_key(section, "writeback-device");
+	int r;
+
+	r = record ? attr->parse(spec, record->value) : 0;
+	return r < 0 ? record_refuse(record, &loading->sections.lines, "not a value for it",
+				     attr->allowed)
+		     : 0;
+}
+
 int generator_apply(struct loading *loading, struct zr_disk_spec *spec,
 		    const struct section *section)
 {
@@ -301,6 +314,8 @@ int generator_apply(struct loading *loading, struct zr_disk_spec *spec,
 	r = algorithms_apply(loading, spec, section);
 	if (r == 0)
 		r = priority_apply(loading, spec, section);
+	if (r == 0)
+		r = device_apply(loading, spec, section);
 	if (r == 0)
 		r = size_apply(loading, spec, section);
 	if (r < 0)

@@ -138,10 +138,20 @@ static bool is_none(const char *text)
 	return *text == 0 || strcmp(text, NONE) == 0;
 }
 
+/* Texts of attributes are lines. */
+static bool is_line(const char *text)
+{
+	for (; *text; ++text) {
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 static int backing_dev_parse(struct zr_disk_spec *spec, const char *text)
 {
 	/* The daemon's own directory is nobody's. */
-	if (!is_none(text) && *text != '/')
+	if ((!is_none(text) && *text != '/') || !is_line(text))
 		return -EINVAL;
 	if (strlen(text) > ZR_BACKING_PATH_MAX)
 		return -ERANGE;
@@ -448,13 +458,12 @@ static int bd_stat_show(const struct zr_attr_target *target, char *text, size_t 
 /* What a file is opened with stands before backing_dev: a configuration is applied in this order. */
 const struct zr_attr zr_attrs_back[] = {
 	ROW_KEY(backing_size, ZR_WHEN_EMPTY, "size", "bytes",
-		"0 for a file as large as it is, or " BYTES_ALLOWED,
+		"0: as large as it is; or " BYTES_ALLOWED,
 		"size that the file of backing_dev is given when it is opened"),
 	ROW_KEY(backing_preallocate, ZR_WHEN_EMPTY, "flag", NULL, FLAG_ALLOWED,
 		"whether all of the file is allocated when it is opened, and stays so"),
 	ROW_KEY(backing_key, ZR_WHEN_EMPTY, "word", NULL, "none or random",
-		"what pages are encrypted with on the file: random is a key that nobody has; so it "
-		"is where format is swap"),
+		"key that pages on the file are encrypted with; random where format is swap"),
 	{ .name = "backing_dev",
 	  .flags = ZR_ATTR_CONFIG | ZR_ATTR_CONTROL | ZR_ATTR_LONG,
 	  .mode = 0644,
@@ -471,9 +480,7 @@ const struct zr_attr zr_attrs_back[] = {
 		"0 for all of it, or " BYTES_ALLOWED, "most of the file that the disk may take"),
 	ROW_KEY(on_limit, ZR_WHEN_ALWAYS, "word", NULL,
 		"enospc, or spill where there is a backing_dev",
-		"what becomes of a write that passes a mem_limit: it waits while colder pages go "
-		"to "
-		"the file, or is refused"),
+		"a write that passes a mem_limit waits while pages go to the file, or is refused"),
 	ROW_KEY(spill_above, ZR_WHEN_ALWAYS, "number", "bytes", "0 for none, or up to 4096",
 		"pages that compress to more than that go to the file at once"),
 	ROW_KEY(writeback_at, ZR_WHEN_ALWAYS, "number", "percent", "1 to 100",
@@ -487,9 +494,8 @@ const struct zr_attr zr_attrs_back[] = {
 	  .mode = 0200,
 	  .when = ZR_WHEN_ALWAYS,
 	  .type = "words",
-	  .allowed =
-		  "page_index=N, page_indexes=LO-HI, several; last type=idle, huge, huge_idle or "
-		  "incompressible; once the disk has a size and a backing_dev",
+	  .allowed = "page_index=N, page_indexes=LO-HI, type=idle, huge, huge_idle or "
+		     "incompressible; with a backing_dev",
 	  .help = "write pages to the backing file, largest first",
 	  .since = "0.1.0",
 	  .apply = writeback_apply },

@@ -129,6 +129,16 @@ static int words_apply(struct zr_disk_spec *spec, const struct words *words,
 	return r;
 }
 
+/* What a disk waits for must be able to come. */
+static int on_limit_check(const struct zr_disk_spec *spec, char why[ZR_ATTR_WHY_MAX])
+{
+	if (spec->attrs.on_limit != ZR_ON_LIMIT_SPILL || spec->backing_dev[0])
+		return 0;
+	snprintf(why, ZR_ATTR_WHY_MAX,
+		 "on_limit=spill: the disk has no backing_dev; allowed: enospc, or a backing_dev");
+	return -EINVAL;
+}
+
 int zr_attr_parse_line(struct zr_disk_spec *spec, const char *line, char why[ZR_ATTR_WHY_MAX])
 {
 	char copy[ZR_ATTR_VALUE_MAX + 1];
@@ -157,6 +167,8 @@ int zr_attr_parse_line(struct zr_disk_spec *spec, const char *line, char why[ZR_
 	r = words_check(&words, why);
 	if (r == 0)
 		r = words_apply(&wanted, &words, why);
+	if (r == 0)
+		r = on_limit_check(&wanted, why);
 	if (r == 0)
 		*spec = wanted;
 	return r;

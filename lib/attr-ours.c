@@ -159,6 +159,7 @@ static int latency_show(const struct zr_attr_target *target, char *text, size_t 
 
 	say_latency(&lines, "read", &entry->read_latency);
 	say_latency(&lines, "write", &entry->write_latency);
+	say_latency(&lines, "spill", &entry->spill_latency);
 	return (int)lines.at;
 }
 
@@ -177,6 +178,7 @@ const struct zr_attr zr_attrs_ours[] = {
 	ROW(same_filled, ZR_ATTR_LONG, "figures", "pages",
 	    "same-filled pages, by what it is that repeats"),
 	ROW(tables, ZR_ATTR_LONG, "figures", NULL, "what the slots take"),
-	ROW(latency, 0, "figures", NULL, "how long requests of reads and writes took"),
+	ROW(latency, 0, "figures", NULL,
+	    "how long requests of reads and writes took, and how long writes waited for room"),
 	{ .name = NULL },
 };

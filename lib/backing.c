@@ -26,6 +26,53 @@ static uint64_t end_block(const struct zr_backing *backing, zr_slot slot)
 	return (end + ZR_BLOCK_BYTES - 1) >> ZR_BLOCK_SHIFT;
 }
 
+/* free blocks. A zone is roomy also with a block of it taken: what begins in the one before may end
+ * in it */
+
+#define ROOMY_TAKEN 1u
+
+static void block_take(struct zr_backing *backing, uint64_t block)
+{
+	const uint8_t before =
+		atomic_fetch_add_explicit(&backing->xzone_taken[block >> ZR_ZONE_SHIFT], 1,
+					  memory_order_relaxed);
+
+	if (before == ROOMY_TAKEN)
+		atomic_fetch_sub_explicit(&backing->xn_roomy, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&backing->xn_free, 1, memory_order_relaxed);
+}
+
+static void block_give(struct zr_backing *backing, uint64_t block)
+{
+	const uint8_t before =
+		atomic_fetch_sub_explicit(&backing->xzone_taken[block >> ZR_ZONE_SHIFT], 1,
+					  memory_order_relaxed);
+
+	if (before == ROOMY_TAKEN + 1)
+		atomic_fetch_add_explicit(&backing->xn_roomy, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&backing->xn_free, 1, memory_order_relaxed);
+}
+
+static bool is_roomy(const struct zr_backing *backing, uint64_t zone)
+{
+	return atomic_load_explicit(&backing->xzone_taken[zone], memory_order_relaxed) <=
+	       ROOMY_TAKEN;
+}
+
+/* All is free, but for the mark and what the last zone lacks. */
+static void blocks_begin(struct zr_backing *backing)
+{
+	const uint64_t n_zones = zr_backing_zones(backing);
+	uint64_t block;
+
+	atomic_store(&backing->xn_roomy, n_zones);
+	atomic_store(&backing->xn_free, n_zones << ZR_ZONE_SHIFT);
+	for (block = backing->n_blocks; block < n_zones << ZR_ZONE_SHIFT; ++block)
+		block_take(backing, block);
+	atomic_store(&backing->xcounts[0], 1);
+	block_take(backing, 0);
+}
+
 int zr_backing_new(struct zr_backing **backingp, struct zr_backing_record *record,
 		   const struct zr_backing_io *io)
 {
@@ -42,17 +89,17 @@ int zr_backing_new(struct zr_backing **backingp, struct zr_backing_record *recor
 	backing->n_blocks = record->size_bytes >> ZR_BLOCK_SHIFT;
 	backing->xcounts = calloc(backing->n_blocks, sizeof(*backing->xcounts));
 	backing->dirty = calloc((backing->n_blocks + 63) / 64, sizeof(*backing->dirty));
+	backing->xzone_taken = calloc(zr_backing_zones(backing), sizeof(*backing->xzone_taken));
 	backing->victims = calloc(zr_backing_zones(backing), sizeof(*backing->victims));
 	backing->zone_bytes = calloc(zr_backing_zones(backing), sizeof(*backing->zone_bytes));
 	zr_mutex_init(&backing->lock, ZR_RANK_BACKING);
-	if (!backing->xcounts || !backing->dirty || !backing->victims || !backing->zone_bytes) {
+	if (!backing->xcounts || !backing->dirty || !backing->xzone_taken || !backing->victims ||
+	    !backing->zone_bytes) {
 		zr_backing_free(backing);
 		return -ENOMEM;
 	}
 
-	/* The mark. */
-	atomic_store(&backing->xcounts[0], 1);
-	atomic_store(&backing->xn_free, backing->n_blocks - 1);
+	blocks_begin(backing);
 	/* What a former process wrote, and what goes, is punched as if this one had. */
 	memset(backing->dirty, 0xff, (backing->n_blocks + 63) / 64 * sizeof(*backing->dirty));
 	zr_backing_begin(backing);
@@ -78,6 +125,7 @@ struct zr_backing *zr_backing_free(struct zr_backing *backing)
 	zr_mutex_deinit(&backing->lock);
 	free(backing->zone_bytes);
 	free(backing->victims);
+	free(backing->xzone_taken);
 	free(backing->dirty);
 	free(backing->xcounts);
 	free(backing);
@@ -87,28 +135,37 @@ struct zr_backing *zr_backing_free(struct zr_backing *backing)
 /* counts of blocks. Only a claim makes a count of 0 another, so a block that has one keeps what is in
  * it until that went */
 
+/* Of a claimed block, instead of 1: it is about to be written, so who reads on must not take what is
+ * in it for what will be. */
+#define CLAIMED ((uint16_t)(UINT16_MAX / 2 + 1))
+
 static void count_up(struct zr_backing *backing, uint64_t first, uint64_t end)
 {
 	for (; first < end; ++first) {
 		const uint16_t before = atomic_fetch_add_explicit(&backing->xcounts[first], 1,
 								  memory_order_relaxed);
 
-		ZR_ASSERT(before > 0 && before < UINT16_MAX);
+		ZR_ASSERT(before > 0 && (before & ~CLAIMED) < CLAIMED - 1);
 		(void)before;
+	}
+}
+
+static void count_down_by(struct zr_backing *backing, uint64_t first, uint64_t end, uint16_t n)
+{
+	for (; first < end; ++first) {
+		/* Release, and the claim acquires: who reads the block is done with it. */
+		const uint16_t before = atomic_fetch_sub_explicit(&backing->xcounts[first], n,
+								  memory_order_release);
+
+		ZR_ASSERT(before >= n);
+		if (before == n)
+			block_give(backing, first);
 	}
 }
 
 static void count_down(struct zr_backing *backing, uint64_t first, uint64_t end)
 {
-	for (; first < end; ++first) {
-		/* Release, and the claim acquires: who reads the block is done with it. */
-		const uint16_t before = atomic_fetch_sub_explicit(&backing->xcounts[first], 1,
-								  memory_order_release);
-
-		ZR_ASSERT(before > 0);
-		if (before == 1)
-			atomic_fetch_add_explicit(&backing->xn_free, 1, memory_order_relaxed);
-	}
+	count_down_by(backing, first, end, 1);
 }
 
 static bool is_free(const struct zr_backing *backing, uint64_t block)
@@ -116,27 +173,37 @@ static bool is_free(const struct zr_backing *backing, uint64_t block)
 	return atomic_load_explicit(&backing->xcounts[block], memory_order_acquire) == 0;
 }
 
-static bool may_claim(const struct zr_backing *backing, uint64_t block)
+/* Blocks that are asked for. */
+struct asked {
+	uint32_t n_blocks;
+	bool spares_roomy; /* none of roomy zones */
+};
+
+static bool may_claim(const struct zr_backing *backing, const struct asked *asked, uint64_t block)
 {
-	return is_free(backing, block) && !backing->victims[block >> ZR_ZONE_SHIFT];
+	const uint64_t zone = block >> ZR_ZONE_SHIFT;
+
+	return is_free(backing, block) && !backing->victims[zone] &&
+	       !(asked->spares_roomy && is_roomy(backing, zone));
 }
 
-/* The first run of blocks in [@from, @end) that may be claimed, up to @n_most. Return: how many. */
-static uint32_t run_find(const struct zr_backing *backing, uint64_t from, uint64_t end,
-			 uint32_t n_most, uint64_t *firstp)
+/* The first run of blocks in [@from, @end) that may be claimed. Return: how many. */
+static uint32_t run_find(const struct zr_backing *backing, const struct asked *asked, uint64_t from,
+			 uint64_t end, uint64_t *firstp)
 {
 	uint32_t n = 0;
 
-	while (from < end && !may_claim(backing, from))
+	while (from < end && !may_claim(backing, asked, from))
 		++from;
-	while (n < n_most && from + n < end && may_claim(backing, from + n))
+	while (n < asked->n_blocks && from + n < end && may_claim(backing, asked, from + n))
 		++n;
 	*firstp = from;
 	return n;
 }
 
 /* A run that is long enough, or the longest there is. */
-static uint32_t run_choose_locked(struct zr_backing *backing, uint32_t n_blocks, uint64_t *firstp)
+static uint32_t run_choose_locked(struct zr_backing *backing, const struct asked *asked,
+				  uint64_t *firstp)
 {
 	const uint64_t begin = backing->cursor;
 	uint64_t at = begin, end = backing->n_blocks, first;
@@ -145,12 +212,12 @@ static uint32_t run_choose_locked(struct zr_backing *backing, uint32_t n_blocks,
 	zr_assert_held(ZR_RANK_BACKING);
 
 	for (;;) {
-		n = run_find(backing, at, end, n_blocks, &first);
+		n = run_find(backing, asked, at, end, &first);
 		if (n > n_best) {
 			n_best = n;
 			*firstp = first;
 		}
-		if (n_best == n_blocks)
+		if (n_best == asked->n_blocks)
 			return n_best;
 		at = first + n;
 		if (at < end)
@@ -163,35 +230,54 @@ static uint32_t run_choose_locked(struct zr_backing *backing, uint32_t n_blocks,
 	}
 }
 
+/* Of @n_blocks, those that leave as many as @n_left, and as many zones as these are roomy. */
+static struct asked ask(const struct zr_backing *backing, uint32_t n_blocks, uint64_t n_left)
+{
+	const uint64_t n_free = atomic_load(&backing->xn_free);
+	const uint64_t n_roomy = atomic_load(&backing->xn_roomy);
+	/* A run that begins in the middle of one takes one more. */
+	const uint64_t n_zones_left = zr_max(n_left >> ZR_ZONE_SHIFT, (uint64_t)2);
+	struct asked asked = { 0 };
+
+	if (n_free <= n_left)
+		return asked;
+	asked.n_blocks = (uint32_t)zr_min(n_blocks, n_free - n_left);
+	asked.spares_roomy = n_left > 0 && n_roomy <= n_zones_left;
+	if (n_left > 0 && !asked.spares_roomy)
+		asked.n_blocks = (uint32_t)zr_min(asked.n_blocks, (n_roomy - n_zones_left)
+									  << ZR_ZONE_SHIFT);
+	return asked;
+}
+
 uint32_t zr_backing_claim(struct zr_backing *backing, uint32_t n_blocks, uint64_t n_left,
 			  uint64_t *firstp)
 {
-	const uint64_t n_free = atomic_load(&backing->xn_free);
 	uint64_t block;
+	struct asked asked;
 	uint32_t n;
 
 	/* Where there is nothing, looking for it would take longest. */
-	if (n_blocks == 0 || n_free <= n_left)
+	asked = ask(backing, n_blocks, n_left);
+	if (asked.n_blocks == 0)
 		return 0;
-	n_blocks = (uint32_t)zr_min(n_blocks, n_free - n_left);
 
 	ZR_GUARD(&backing->lock);
 
-	n = run_choose_locked(backing, n_blocks, firstp);
+	n = run_choose_locked(backing, &asked, firstp);
 	if (n == 0)
 		return 0;
 	for (block = *firstp; block < *firstp + n; ++block) {
-		atomic_store_explicit(&backing->xcounts[block], 1, memory_order_relaxed);
+		atomic_store_explicit(&backing->xcounts[block], CLAIMED, memory_order_relaxed);
+		block_take(backing, block);
 		backing->dirty[block / 64] |= UINT64_C(1) << block % 64;
 	}
-	atomic_fetch_sub_explicit(&backing->xn_free, n, memory_order_relaxed);
 	backing->cursor = *firstp + n < backing->n_blocks ? *firstp + n : 1;
 	return n;
 }
 
 void zr_backing_release(struct zr_backing *backing, uint64_t first, uint32_t n_blocks)
 {
-	count_down(backing, first, first + n_blocks);
+	count_down_by(backing, first, first + n_blocks, CLAIMED);
 }
 
 /* frames */
@@ -225,7 +311,7 @@ int zr_backing_derive_mark(struct zr_backing *backing, zr_slot slot)
 		if (atomic_load(&backing->xcounts[block]) > ZR_BLOCK_BYTES / ZR_CELL_UNIT)
 			return -EINVAL;
 		if (atomic_fetch_add(&backing->xcounts[block], 1) == 0)
-			atomic_fetch_sub(&backing->xn_free, 1);
+			block_take(backing, block);
 	}
 	atomic_fetch_add(&backing->xframe_bytes, zr_frame_bytes(backing, zr_slot_length(slot)));
 	return 0;
@@ -291,13 +377,13 @@ void zr_window_close(struct zr_window *window)
 	window->backing = NULL;
 }
 
-/* Pin a block unless it is free. */
+/* Pin a block that has frames, all of which are there. */
 static bool try_count_up(struct zr_backing *backing, uint64_t block)
 {
 	uint16_t seen = atomic_load_explicit(&backing->xcounts[block], memory_order_relaxed);
 
 	do {
-		if (seen == 0)
+		if (seen == 0 || seen & CLAIMED)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(&backing->xcounts[block], &seen,
 							(uint16_t)(seen + 1), memory_order_acquire,
@@ -406,10 +492,10 @@ static uint32_t punch_claim(struct zr_backing *backing, uint32_t n_least, uint64
 	if (n < n_least)
 		return 0;
 	for (block = at; block < at + n; ++block) {
-		atomic_store_explicit(&backing->xcounts[block], 1, memory_order_relaxed);
+		atomic_store_explicit(&backing->xcounts[block], CLAIMED, memory_order_relaxed);
+		block_take(backing, block);
 		backing->dirty[block / 64] &= ~(UINT64_C(1) << block % 64);
 	}
-	atomic_fetch_sub_explicit(&backing->xn_free, n, memory_order_relaxed);
 	return n;
 }
 
@@ -437,15 +523,19 @@ int64_t zr_backing_punch(struct zr_backing *backing, uint32_t n_least)
 
 void zr_backing_validate(struct zr_backing *backing, const uint16_t *counts, uint64_t frame_bytes)
 {
-	uint64_t block, n_free = 0;
+	uint64_t block, zone, n_free = 0, n_roomy = 0;
 
 	for (block = 0; block < backing->n_blocks; ++block) {
 		ZR_ASSERT(atomic_load(&backing->xcounts[block]) == counts[block] + (block == 0));
 		n_free += is_free(backing, block);
 	}
+	for (zone = 0; zone < zr_backing_zones(backing); ++zone)
+		n_roomy += is_roomy(backing, zone);
 	ZR_ASSERT(atomic_load(&backing->xn_free) == n_free);
+	ZR_ASSERT(atomic_load(&backing->xn_roomy) == n_roomy);
 	ZR_ASSERT(atomic_load(&backing->xframe_bytes) == frame_bytes);
 	(void)n_free;
+	(void)n_roomy;
 }
 
 void zr_backing_count(const struct zr_backing *backing, zr_slot slot, uint16_t *counts)

@@ -14,8 +14,9 @@
  * What is where stands in the slots of the disks and nowhere else; how many frames a block has is
  * derived from them:
  *
- *   count of a block = frames in it + readers of these + 1 while it is claimed
+ *   count of a block = frames in it + readers of these + a bit of its own while it is claimed
  *   free blocks      = blocks whose count is 0
+ *   roomy zones      = runs of 16 blocks all of which but one are free
  *
  * What reaches the file, and how it is sealed, is the business of who gives a struct zr_backing_io.
  *
@@ -77,6 +78,8 @@ struct zr_backing {
 	uint64_t n_blocks;                /* the mark's among them */
 	_Atomic uint16_t *xcounts;        /* of each block */
 	_Atomic uint64_t xn_free;
+	_Atomic uint8_t *xzone_taken;  /* of each zone, blocks that are not free */
+	_Atomic uint64_t xn_roomy;     /* zones with one such block at most */
 	_Atomic uint64_t xframe_bytes; /* of all frames, rounded up to units */
 	_Atomic uint32_t xusers;       /* disks that have it, and who reads from it */
 
@@ -106,11 +109,12 @@ static inline uint32_t zr_frame_bytes(const struct zr_backing *backing, uint32_t
 }
 
 /* Up to @n_blocks free blocks in a row, which are the caller's until zr_backing_release(), if as many
- * as @n_left are left. Return: how many; 0: there is none. */
+ * as @n_left are left, in roomy zones. Return: how many; 0: there is none. */
 uint32_t zr_backing_claim(struct zr_backing *backing, uint32_t n_blocks, uint64_t n_left,
 			  uint64_t *firstp);
 
-/* Left by who fills the file: without any room nothing can be moved. */
+/* Left by who fills the file: without any room nothing can be moved. In zones, since single blocks are
+ * no room: a page that does not compress takes two in a row. */
 static inline uint64_t zr_backing_reserve(const struct zr_backing *backing)
 {
 	return zr_min(backing->n_blocks / 16, UINT64_C(16) << ZR_ZONE_SHIFT);

@@ -16,7 +16,7 @@
 #define MOVE_BYTES  (MOVE_BLOCKS * ZR_BLOCK_BYTES)
 #define MOVE_FRAMES 512u
 
-/* Zones at most that full are emptied, in so many steps of fullness. */
+/* Zones at most that full are emptied ahead of need, in so many steps of fullness. */
 #define STEPS      8u
 #define STEPS_MOST 6u
 
@@ -26,6 +26,9 @@
 /* Less than an eighth free, while less than so much of what is not is frames. */
 #define FREE_SHARE    8u
 #define FRAME_PERCENT 75u
+
+/* When a page finds no room the work is worth it for less. */
+#define NEEDED_FRAME_PERCENT 95u
 
 /* A frame on its way. */
 struct moved {
@@ -75,16 +78,24 @@ struct zr_cleaner *zr_cleaner_free(struct zr_cleaner *cleaner)
 	return NULL;
 }
 
-bool zr_clean_is_worth_it(const struct zr_backing *backing)
+bool zr_clean_is_worth_it(const struct zr_backing *backing, bool is_needed)
 {
 	const uint64_t n_free = atomic_load(&backing->xn_free);
 	const uint64_t used_bytes = (backing->n_blocks - n_free) << ZR_BLOCK_SHIFT;
+	const uint64_t percent = is_needed ? NEEDED_FRAME_PERCENT : FRAME_PERCENT;
 
-	return n_free < backing->n_blocks / FREE_SHARE &&
-	       atomic_load(&backing->xframe_bytes) < used_bytes / 100 * FRAME_PERCENT;
+	return (is_needed || n_free < backing->n_blocks / FREE_SHARE) &&
+	       atomic_load(&backing->xframe_bytes) < used_bytes / 100 * percent;
 }
 
-/* every frame */
+/* every frame. A disk that was emptied meanwhile may have another file by now, which may be larger:
+ * what is said of its zones means nothing then, but must be one of ours */
+
+static bool is_on_file(const struct zr_backing *backing, zr_slot slot)
+{
+	return zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK &&
+	       zr_backing_zone(slot) < zr_backing_zones(backing);
+}
 
 typedef int visit_slot(struct zr_cleaner *cleaner, uint64_t page_no, zr_slot slot);
 
@@ -98,12 +109,11 @@ static int walk_disk(struct zr_cleaner *cleaner, struct zr_disk *disk, const str
 
 	*look = (struct zr_look){ .disk = disk };
 	cleaner->disk = disk;
-	/* A disk that is emptied or removed meanwhile has no frame any more. */
 	while (r == 0 && zr_look_on(look) > 0) {
 		if (zr_stop_is_wanted_at(stop, zr_monotonic_ns(), &asked_ns))
 			return -EINTR;
 		for (i = 0; r == 0 && look->there && i < ZR_LEAF_SLOTS; ++i) {
-			if (zr_slot_kind(look->slots[i]) == ZR_SLOT_KIND_WRITTEN_BACK)
+			if (is_on_file(cleaner->backing, look->slots[i]))
 				r = visit(cleaner, look->first + i, look->slots[i]);
 		}
 	}
@@ -117,7 +127,7 @@ static bool has_backing(struct zr_disk *disk, const struct zr_backing *backing)
 	return disk->pages.backing == backing;
 }
 
-/* @end: when a disk is done. Return: 0, -EINTR, or what they returned. */
+/* @end: when a disk that has the file is done. Return: 0, -EINTR, or what they returned. */
 static int walk(struct zr_store *store, struct zr_cleaner *cleaner, const struct zr_stop *stop,
 		visit_slot *visit, int (*end)(struct zr_cleaner *cleaner))
 {
@@ -127,10 +137,11 @@ static int walk(struct zr_store *store, struct zr_cleaner *cleaner, const struct
 
 	while (r == 0 && (disk = zr_store_next(store, id))) {
 		id = disk->id;
-		if (has_backing(disk, cleaner->backing))
+		if (has_backing(disk, cleaner->backing)) {
 			r = walk_disk(cleaner, disk, stop, visit);
-		if (r == 0 && end)
-			r = end(cleaner);
+			if (r == 0 && end)
+				r = end(cleaner);
+		}
 		zr_disk_unpin(store, disk);
 	}
 	return r;
@@ -152,14 +163,14 @@ static unsigned int step_of(uint32_t zone_bytes)
 }
 
 /* Those in which least is left, as much as there is room for elsewhere. */
-static void choose(struct zr_backing *backing)
+static void choose(struct zr_backing *backing, bool is_needed)
 {
-	const uint64_t n_free_bytes = atomic_load(&backing->xn_free) << ZR_BLOCK_SHIFT;
-	const uint64_t most = zr_min(PASS_BYTES, n_free_bytes / 4 * 3);
+	const uint64_t room = atomic_load(&backing->xn_roomy) * ZR_ZONE_BYTES;
+	const uint64_t most = zr_min(PASS_BYTES, room / 4 * 3);
 	uint64_t zone, sum = 0;
 	unsigned int step;
 
-	for (step = 0; step < STEPS_MOST; ++step) {
+	for (step = 0; step < (is_needed ? STEPS : STEPS_MOST); ++step) {
 		for (zone = 0; zone < zr_backing_zones(backing); ++zone) {
 			const uint32_t n_bytes = backing->zone_bytes[zone];
 
@@ -189,6 +200,9 @@ static void move_publish(struct zr_cleaner *cleaner)
 
 	ZR_GUARD_SHARED(&cleaner->disk->shape);
 
+	/* On another file the same slot is another frame. */
+	if (cleaner->disk->pages.backing != backing)
+		return;
 	for (i = 0; i < cleaner->n_moved; ++i) {
 		const struct moved *moved = &cleaner->moved[i];
 
@@ -290,7 +304,7 @@ static int move(struct zr_cleaner *cleaner, uint64_t page_no, zr_slot slot)
 }
 
 int zr_clean(struct zr_store *store, struct zr_cleaner *cleaner, struct zr_backing *backing,
-	     const struct zr_stop *stop, uint64_t *n_blocksp)
+	     bool is_needed, const struct zr_stop *stop, uint64_t *n_blocksp)
 {
 	const uint64_t n_before = atomic_load(&backing->xn_free);
 	uint64_t zone;
@@ -306,7 +320,7 @@ int zr_clean(struct zr_store *store, struct zr_cleaner *cleaner, struct zr_backi
 	if (r < 0)
 		return r;
 
-	choose(backing);
+	choose(backing, is_needed);
 	r = walk(store, cleaner, stop, move, move_flush);
 	if (r != 0)
 		move_drop(cleaner);

@@ -25,9 +25,10 @@ struct zr_cleaner;
 int zr_cleaner_new(struct zr_cleaner **cleanerp);
 struct zr_cleaner *zr_cleaner_free(struct zr_cleaner *cleaner);
 
-/* Would it be worth it: is little free, of which much could be? */
-bool zr_clean_is_worth_it(const struct zr_backing *backing);
+/* Would it be worth it: is little free, of which much could be? Where @is_needed, since a page found
+ * no room, a little is much. */
+bool zr_clean_is_worth_it(const struct zr_backing *backing, bool is_needed);
 
 /* One pass. Return: 0, -EINTR: @stop; -errno. *n_blocksp: how many were gained, about. */
 int zr_clean(struct zr_store *store, struct zr_cleaner *cleaner, struct zr_backing *backing,
-	     const struct zr_stop *stop, uint64_t *n_blocksp);
+	     bool is_needed, const struct zr_stop *stop, uint64_t *n_blocksp);

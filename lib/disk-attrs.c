@@ -56,7 +56,7 @@ void zr_disk_limits_apply(struct zr_disk *disk)
 	atomic_store(&pages->xhas_larger, atomic_load(&pages->xspill_above_bytes) != 0);
 	/* What could not be may be possible now. */
 	atomic_store(&pages->xspill_error, 0);
-	pages->spill_again_ns = 0;
+	atomic_store(&pages->xspill_again_ns, 0);
 	/* Who looks after the disk is to look. */
 	if (pages->backing || zr_attrs_keep_ages(attrs) || attrs->compact_at != 0)
 		zr_room_want(&disk->engine->room);

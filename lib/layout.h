@@ -61,6 +61,9 @@
 #define ZR_BACKINGS_MAX     8u
 #define ZR_BACKING_PATH_MAX 255u
 
+/* What the first block of such a file begins with; its version follows. */
+#define ZR_BACKING_TITLE "zramfs backing file, version "
+
 /* Ages are 16 bits of two seconds each. */
 #define ZR_AGE_S_MAX 131070u
 

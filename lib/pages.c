@@ -92,8 +92,9 @@ void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_e
 	atomic_init(&pages->xspill_error, 0);
 	pages->hand = 0;
 	pages->mark_hand = 0;
-	pages->spill_again_ns = 0;
+	atomic_init(&pages->xspill_again_ns, 0);
 	pages->spill_n_free = 0;
+	pages->waits_for_others = false;
 
 	ZR_GUARD(&engine->compaction.list);
 	pages->next = engine->compaction.first;

@@ -140,11 +140,12 @@ struct zr_pages {
 	_Atomic bool xhas_larger;            /* there may be some */
 	_Atomic bool xrefused;               /* a write was, for want of room */
 	_Atomic int xspill_error;            /* why no more can; 0: it can */
+	_Atomic int64_t xspill_again_ns;     /* it failed: not before, and the error holds so long, */
 	/* of who takes them */
-	uint64_t hand;          /* the page that is next */
-	uint64_t mark_hand;     /* the leaf that is to be marked next */
-	int64_t spill_again_ns; /* it failed: not before, */
-	uint64_t spill_n_free;  /* unless more of the file is free than then */
+	uint64_t hand;         /* the page that is next */
+	uint64_t mark_hand;    /* the leaf that is to be marked next */
+	uint64_t spill_n_free; /* unless more of the file is free than then */
+	bool waits_for_others; /* a write was refused, and it has nothing to give itself */
 	/* What its attributes say. Changed with the shape held exclusive, while there is no page. */
 	struct zr_codec_params codecs[ZR_CODEC_NUMBERS];
 	uint32_t recomp_priorities;

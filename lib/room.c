@@ -31,7 +31,8 @@ void zr_room_make(struct zr_room *room, bool made)
 
 void zr_room_want(struct zr_room *room)
 {
-	if (!atomic_load_explicit(&room->xwanted, memory_order_relaxed) &&
+	/* Not relaxed: what is wanted must be seen by who has just said that nothing is. */
+	if (!atomic_load(&room->xwanted) &&
 	    !atomic_exchange(&room->xwanted, true))
 		zr_must(sem_post(&room->wake));
 }

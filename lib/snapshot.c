@@ -65,6 +65,8 @@ static void disk_describe(struct zr_disk *disk, struct zr_snapshot_disk *seen)
 	zr_disk_counts(disk, &seen->counts);
 	zr_latency_figures(&disk->entry->read_latency, &seen->read_latency);
 	zr_latency_figures(&disk->entry->write_latency, &seen->write_latency);
+	zr_latency_figures(&disk->entry->spill_latency, &seen->spill_latency);
+	seen->is_backed = zr_disk_backing(disk, &seen->backing);
 }
 
 /* Pages stand still. The pool may go on, but what a slot refers to is in use in it before and

@@ -13,7 +13,7 @@
  * Locking:   the store's list shared, each shape shared in turn, then all stripes for some
  *            microseconds. Callers hold no engine lock.
  * Errors:    -ENOMEM.
- * Cost:      everything waits for 15 us and 0.2 us a disk; about 2 KiB a disk.
+ * Cost:      everything waits for 15 us and 0.2 us a disk; about 4 KiB a disk.
  */
 
 #include "latency.h"
@@ -33,7 +33,9 @@ struct zr_snapshot_disk {
 	struct zr_attrs attrs;
 	struct zr_disk_figures figures;
 	struct zr_counts counts;
-	struct zr_latency_figures read_latency, write_latency;
+	struct zr_latency_figures read_latency, write_latency, spill_latency;
+	bool is_backed;
+	struct zr_disk_backing backing; /* the file of all disks that have it; a moment before */
 };
 
 struct zr_snapshot {

@@ -6,7 +6,10 @@
 
 #include <inttypes.h>
 
+#include <string.h>
+
 #include "stats-parts.h"
+#include "text.h"
 
 /* of a disk */
 
@@ -29,8 +32,9 @@ OF_DISK(zero_pages, disk->figures.tally.gauge[ZR_GAUGE_ZERO])
 OF_DISK(good_pages, disk->figures.tally.gauge[ZR_GAUGE_GOOD])
 OF_DISK(huge_pages, disk->figures.tally.gauge[ZR_GAUGE_HUGE])
 OF_DISK(same_pages, disk->figures.tally.gauge[ZR_GAUGE_SAME])
-OF_DISK(pages_stored,
-	disk->figures.tally.gauge[ZR_GAUGE_PAGES] - disk->figures.tally.gauge[ZR_GAUGE_SAME])
+OF_DISK(pages_stored, disk->figures.tally.gauge[ZR_GAUGE_PAGES] -
+			      disk->figures.tally.gauge[ZR_GAUGE_SAME] -
+			      disk->figures.tally.gauge[ZR_GAUGE_WRITTEN_BACK])
 OF_DISK(pages_used, (disk->figures.total_bytes + ZR_PAGE_SIZE - 1) / ZR_PAGE_SIZE)
 OF_DISK(orig_data_size, disk->figures.orig_bytes)
 OF_DISK(compr_data_size, disk->figures.compr_bytes)
@@ -47,6 +51,25 @@ OF_DISK(discard, disk->counts.num_discards)
 OF_DISK(policy_recompressed, disk->counts.policy_recompressions)
 OF_DISK(policy_written_back, disk->counts.policy_writes)
 OF_DISK(fragmentation, disk->figures.total_bytes - disk->figures.used_bytes)
+OF_DISK(bd_count, disk->figures.tally.gauge[ZR_GAUGE_WRITTEN_BACK])
+OF_DISK(bd_reads, disk->counts.bd_reads)
+OF_DISK(bd_writes, disk->counts.bd_writes)
+OF_DISK(failed_backing_reads, disk->counts.failed_backing_reads)
+OF_DISK(failed_backing_writes, disk->counts.failed_backing_writes)
+OF_DISK(backing_used, disk->figures.tally.gauge[ZR_GAUGE_FRAME_BYTES])
+OF_DISK(backing_limit, disk->attrs.backing_limit_bytes)
+OF_DISK(backing_file_size, disk->is_backed ? disk->backing.size_bytes : 0)
+OF_DISK(backing_file_free, disk->is_backed ? disk->backing.free_bytes : 0)
+
+static void say_backing(FILE *text, const struct zr_snapshot_disk *disk)
+{
+	/* A line of its own is a line, whatever somebody called the file. */
+	char path[sizeof(disk->backing.path)];
+
+	memcpy(path, disk->backing.path, sizeof(path));
+	zr_text_clean(path, "");
+	fprintf(text, "%8s%s", path, disk->backing.is_lost ? " (lost)" : "");
+}
 
 static void say_ratio(FILE *text, const struct zr_snapshot_disk *disk)
 {
@@ -72,6 +95,7 @@ static void say_algorithm(FILE *text, const struct zr_snapshot_disk *disk)
 #define REQUESTS ZR_UNIT_REQUESTS
 #define GAUGE    ZR_FIGURE_GAUGE
 #define COUNTER  ZR_FIGURE_COUNTER
+#define BACKED   ZR_FIGURE_IF_BACKED
 
 #define ROW(name_, key_, metric_, unit_, kind_, flags_, help_)                           \
 	{                                                                                \
@@ -81,6 +105,7 @@ static void say_algorithm(FILE *text, const struct zr_snapshot_disk *disk)
 
 const struct zr_figure zr_figures_disk[] = {
 	/* rzscontrol --stats */
+	{ .key = "BackingSwap", .flags = BACKED, .say = say_backing },
 	ROW(disksize, "DiskSize", "disksize_bytes", BYTES, GAUGE, 0,
 	    "Size of the disk, rounded up to a page"),
 	ROW(mem_limit, "MemLimit", "mem_limit_bytes", BYTES, GAUGE, ZR_FIGURE_IF_SET,
@@ -100,7 +125,7 @@ const struct zr_figure zr_figures_disk[] = {
 	    "Pages compressed to half a page or less"),
 	{ .key = "NoCompress", .unit = PAGES, .flags = ZR_FIGURE_PERCENT, .get = huge_pages },
 	ROW(pages_stored, "PagesStored", "pages_stored", PAGES, GAUGE, 0,
-	    "Pages that have an object: neither holes nor same-filled"),
+	    "Pages that have an object in memory"),
 	{ .key = "PagesUsed", .unit = PAGES, .get = pages_used },
 	ROW(orig_data_size, "OrigDataSize", "orig_data_size_bytes", BYTES, GAUGE, 0,
 	    "Pages that are not holes, uncompressed"),
@@ -108,6 +133,10 @@ const struct zr_figure zr_figures_disk[] = {
 	    "Bytes of objects: pages compressed, or raw if huge; same-filled ones are none"),
 	ROW(mem_used_total, "MemUsedTotal", "mem_used_total_bytes", BYTES, GAUGE, 0,
 	    "Memory that the disk takes"),
+	ROW(bd_reads, "BDevNumReads", "backing_read_pages_total", PAGES, COUNTER, BACKED,
+	    "Pages read from the backing file"),
+	ROW(bd_writes, "BDevNumWrites", "backing_written_pages_total", PAGES, COUNTER, BACKED,
+	    "Pages written to the backing file"),
 	/* ours */
 	ROW(mem_used_max, "MemUsedMax", "mem_used_max_bytes", BYTES, GAUGE, 0,
 	    "Most memory that the disk was seen to take"),
@@ -132,6 +161,22 @@ const struct zr_figure zr_figures_disk[] = {
 	    COUNTER, 0, "Pages that recompress_age made smaller"),
 	ROW(policy_written_back, "PolicyWrittenBack", "policy_written_back_pages_total", PAGES,
 	    COUNTER, 0, "Pages that writeback_age took to the backing file"),
+	ROW(bd_count, "WrittenBack", "written_back_pages", PAGES, GAUGE, BACKED,
+	    "Pages that are on the backing file"),
+	ROW(backing_used, "BackingUsed", "backing_used_bytes", BYTES, GAUGE, BACKED,
+	    "What the disk's pages take of the backing file"),
+	ROW(backing_limit, "BackingLimit", "backing_limit_bytes", BYTES, GAUGE,
+	    BACKED | ZR_FIGURE_IF_SET,
+	    "Most of the backing file that the disk may take, 0 for all of it"),
+	ROW(backing_file_size, "BackingFileSize", "backing_file_size_bytes", BYTES, GAUGE, BACKED,
+	    "Size of the backing file, which other disks may use as well"),
+	ROW(backing_file_free, "BackingFileFree", "backing_file_free_bytes", BYTES, GAUGE, BACKED,
+	    "Whole blocks of the backing file that nothing is in"),
+	ROW(failed_backing_reads, "FailedBackingReads", "failed_backing_reads_total", PAGES,
+	    COUNTER, BACKED, "Pages that could not be read from the backing file"),
+	ROW(failed_backing_writes, "FailedBackingWrites", "failed_backing_writes_total", PAGES,
+	    COUNTER, BACKED,
+	    "Pages that could not be written to the backing file, and stayed in memory"),
 	{ .key = NULL },
 };
 
@@ -145,11 +190,18 @@ static const struct zr_latency_figures *write_latency(const struct zr_snapshot_d
 	return &disk->write_latency;
 }
 
+static const struct zr_latency_figures *spill_latency(const struct zr_snapshot_disk *disk)
+{
+	return &disk->spill_latency;
+}
+
 const struct zr_figure_latency zr_figures_latency[ZR_N_FIGURE_LATENCIES] = {
-	{ "read_latency", "Read", "zramfs_read_latency_seconds", "How long reads took",
+	{ "read_latency", "Read", "zramfs_read_latency_seconds", "How long reads took", 0,
 	  read_latency },
-	{ "write_latency", "Write", "zramfs_write_latency_seconds", "How long writes took",
+	{ "write_latency", "Write", "zramfs_write_latency_seconds", "How long writes took", 0,
 	  write_latency },
+	{ "spill_latency", "Spill", "zramfs_spill_latency_seconds",
+	  "How long writes waited for room below a limit", BACKED, spill_latency },
 };
 
 /* of all disks */
@@ -170,9 +222,10 @@ OF_STORE(pages_compacted, snapshot->usage.pages_compacted)
 OF_STORE(generation, context->generation)
 OF_STORE(poisoned_requests, context->poisoned_requests)
 
-#define SUM(name_, key_, unit_)                                                         \
-	{                                                                               \
-		.name = #name_, .key = key_, .unit = unit_, .kind = GAUGE, .get = name_ \
+#define SUM(name_, key_, unit_, flags_)                                                     \
+	{                                                                                   \
+		.name = #name_, .key = key_, .unit = unit_, .kind = GAUGE, .flags = flags_, \
+		.get = name_                                                                \
 	}
 
 #define ROW_STORE(name_, key_, metric_, unit_, kind_, flags_, help_, get_)              \
@@ -187,13 +240,15 @@ const struct zr_figure zr_figures_total[] = {
 		  store_disks),
 	ROW_STORE("mem_limit", "MemLimit", "store_mem_limit_bytes", BYTES, GAUGE, ZR_FIGURE_IF_SET,
 		  "Most memory that all disks together may use, 0 for no limit", store_mem_limit),
-	SUM(orig_data_size, "OrigDataSize", BYTES),
-	SUM(compr_data_size, "ComprDataSize", BYTES),
-	SUM(mem_used_total, "MemUsedTotal", BYTES),
-	SUM(pages_stored, "PagesStored", PAGES),
-	SUM(same_pages, "SameFilledPages", PAGES),
-	SUM(huge_pages, "HugePages", PAGES),
-	SUM(tables, "Tables", BYTES),
+	SUM(orig_data_size, "OrigDataSize", BYTES, 0),
+	SUM(compr_data_size, "ComprDataSize", BYTES, 0),
+	SUM(mem_used_total, "MemUsedTotal", BYTES, 0),
+	SUM(pages_stored, "PagesStored", PAGES, 0),
+	SUM(same_pages, "SameFilledPages", PAGES, 0),
+	SUM(huge_pages, "HugePages", PAGES, 0),
+	SUM(bd_count, "WrittenBack", PAGES, ZR_FIGURE_IF_SET),
+	SUM(backing_used, "BackingUsed", BYTES, ZR_FIGURE_IF_SET),
+	SUM(tables, "Tables", BYTES, 0),
 	ROW_STORE("store_memory", "StoreMemory", "store_memory_bytes", BYTES, GAUGE, 0,
 		  "All memory that the store holds", store_memory),
 	ROW_STORE("reserve", "Reserve", "reserve_bytes", BYTES, GAUGE, 0,

@@ -39,8 +39,9 @@ static void say_number(FILE *text, const char *indent, const char *name, uint64_
 	fprintf(text, ",\n%s\"%s\": %" PRIu64, indent, name, value);
 }
 
-static void say_settings(FILE *text, const struct zr_attrs *attrs)
+static void say_settings(FILE *text, const struct zr_snapshot_disk *disk)
 {
+	const struct zr_attrs *attrs = &disk->attrs;
 	const struct zr_codec_params *params = &attrs->codecs[0];
 
 	fputs("      \"name\": ", text);
@@ -53,6 +54,8 @@ static void say_settings(FILE *text, const struct zr_attrs *attrs)
 	fprintf(text, "\",\n      \"format\": \"%s\"",
 		attrs->format == ZR_FORMAT_SWAP ? "swap" : "none");
 	fprintf(text, ",\n      \"swap_priority\": %" PRId32, attrs->swap_priority);
+	fputs(",\n      \"backing_dev\": ", text);
+	say_string(text, disk->is_backed ? disk->backing.path : "none");
 }
 
 static void say_latency(FILE *text, const char *name, const struct zr_latency_figures *figures)
@@ -72,7 +75,7 @@ static void say_disk(FILE *text, const struct zr_snapshot_disk *disk,
 	unsigned int i;
 
 	fputs("    {\n", text);
-	say_settings(text, &disk->attrs);
+	say_settings(text, disk);
 	for (figure = zr_figures_disk; figure->key; ++figure) {
 		if (figure->name)
 			say_number(text, "      ", figure->name, figure->get(disk, context));

@@ -36,8 +36,9 @@ enum zr_figure_kind {
 };
 
 enum zr_figure_flags {
-	ZR_FIGURE_PERCENT = 1, /* .stats says how much of pages_stored it is */
-	ZR_FIGURE_IF_SET = 2,  /* .stats leaves it out while it is 0 */
+	ZR_FIGURE_PERCENT = 1,   /* .stats says how much of pages_stored it is */
+	ZR_FIGURE_IF_SET = 2,    /* .stats leaves it out while it is 0 */
+	ZR_FIGURE_IF_BACKED = 4, /* or while the disk has no backing file */
 };
 
 /*
@@ -71,10 +72,11 @@ struct zr_figure_latency {
 	const char *key; /* P50, P99 and Max are added to it */
 	const char *metric;
 	const char *help;
+	unsigned int flags; /* ZR_FIGURE_IF_BACKED */
 	const struct zr_latency_figures *(*get)(const struct zr_snapshot_disk *disk);
 };
 
-#define ZR_N_FIGURE_LATENCIES 2u
+#define ZR_N_FIGURE_LATENCIES 3u
 
 extern const struct zr_figure_latency zr_figures_latency[ZR_N_FIGURE_LATENCIES];
 

@@ -59,12 +59,15 @@ static uint64_t pages_stored(const struct zr_snapshot_disk *disk)
 {
 	const int64_t *gauge = disk->figures.tally.gauge;
 
-	return (uint64_t)(gauge[ZR_GAUGE_PAGES] - gauge[ZR_GAUGE_SAME]);
+	return (uint64_t)(gauge[ZR_GAUGE_PAGES] - gauge[ZR_GAUGE_SAME] -
+			  gauge[ZR_GAUGE_WRITTEN_BACK]);
 }
 
 static void say_figure(FILE *text, const struct zr_figure *figure,
 		       const struct zr_snapshot_disk *disk, const struct zr_stats_context *context)
 {
+	if ((figure->flags & ZR_FIGURE_IF_BACKED) && !disk->is_backed)
+		return;
 	if (figure->say) {
 		fprintf(text, "%s:\t", figure->key);
 		figure->say(text, disk);
@@ -86,6 +89,8 @@ static void say_latency(FILE *text, const struct zr_figure_latency *latency,
 {
 	const struct zr_latency_figures *figures = latency->get(disk);
 
+	if ((latency->flags & ZR_FIGURE_IF_BACKED) && !disk->is_backed)
+		return;
 	say_microseconds(text, latency->key, "P50", figures->p50_ns);
 	say_microseconds(text, latency->key, "P99", figures->p99_ns);
 	say_microseconds(text, latency->key, "Max", figures->max_ns);

@@ -64,3 +64,29 @@ int zr_swap_header_make(struct zr_swap_header *header, uint64_t size_bytes,
 	memcpy(header->bytes + page_bytes - SIGNATURE_BYTES, SWAP_SIGNATURE, SIGNATURE_BYTES);
 	return 0;
 }
+
+int zr_swap_header_read(const struct zr_swap_header *header, struct zr_swap_area *area,
+			const char **whyp)
+{
+	struct swap_info info;
+
+	memcpy(&info, header->bytes + INFO_OFFSET, sizeof(info));
+	*whyp = NULL;
+	if (memcmp(header->bytes + header->n_bytes - SIGNATURE_BYTES, SWAP_SIGNATURE,
+		   SIGNATURE_BYTES) != 0)
+		*whyp = "no swap header";
+	else if (info.version != 1)
+		*whyp = "a swap header of another version, or of another byte order";
+	else if (info.n_bad_pages != 0)
+		*whyp = "a swap header with bad pages";
+	else if (info.last_page < ZR_SWAP_PAGES_MIN - 1)
+		*whyp = "a swap header of too few pages";
+	if (*whyp)
+		return -EINVAL;
+
+	*area = (struct zr_swap_area){ .size_bytes = ((uint64_t)info.last_page + 1) *
+						     header->n_bytes };
+	memcpy(area->label, info.label, sizeof(info.label));
+	memcpy(area->uuid, info.uuid, sizeof(area->uuid));
+	return 0;
+}

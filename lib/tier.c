@@ -54,6 +54,7 @@ struct zr_tier {
 	/* the thread's own */
 	int64_t look_ns; /* when to look, whether told or not */
 	int64_t punch_all_ns;
+	uint64_t n_taken; /* pages that went because of a limit, in this look */
 };
 
 static void look_by(struct zr_tier *tier, int64_t when_ns)
@@ -236,6 +237,9 @@ enum {
 	SPILL_E_NOTHING = 1, /* all that can be on the file is */
 };
 
+/* For spill_n_free: it was no file that refused. */
+#define NOTHING_TO_TAKE UINT64_MAX
+
 /* One batch. Return: 0, SPILL_E_NOTHING, or what the file refuses. */
 static int spill_once(struct zr_tier *tier, struct zr_disk *disk, uint64_t *n_writtenp)
 {
@@ -266,7 +270,7 @@ static bool is_wanted(void *context)
 }
 
 /* Return: is there more room? */
-static bool clean(struct zr_tier *tier)
+static bool clean(struct zr_tier *tier, bool is_needed)
 {
 	const struct zr_stop stop = { .is_wanted = is_wanted, .context = tier };
 	struct zr_backing *backing;
@@ -277,9 +281,10 @@ static bool clean(struct zr_tier *tier)
 		backing = zr_store_backing_use(tier->store, i);
 		if (!backing)
 			continue;
-		if (zr_clean_is_worth_it(backing)) {
+		if (zr_clean_is_worth_it(backing, is_needed)) {
 			/* What the file refuses is refused again, and counted, when pages go. */
-			(void)zr_clean(tier->store, tier->cleaner, backing, &stop, &n_blocks);
+			(void)zr_clean(tier->store, tier->cleaner, backing, is_needed, &stop,
+				       &n_blocks);
 			n_all += n_blocks;
 		}
 		zr_store_backing_unuse(backing);
@@ -290,7 +295,7 @@ static bool clean(struct zr_tier *tier)
 /* Until it is told by who is refused, or @again_ns. */
 static void be_deaf(struct zr_tier *tier, struct zr_disk *disk, int64_t again_ns)
 {
-	disk->pages.spill_again_ns = again_ns;
+	atomic_store(&disk->pages.xspill_again_ns, again_ns);
 	atomic_store(&disk->pages.xspill_wake_bytes, UINT64_MAX);
 	look_by(tier, again_ns);
 }
@@ -310,25 +315,32 @@ static void spill(struct zr_tier *tier, struct zr_disk *disk)
 			return;
 		n_written = 0;
 		r = spill_once(tier, disk, &n_written);
-		if (r == -ENOSPC && clean(tier))
+		if (r == -ENOSPC && clean(tier, true))
 			r = 0;
+		tier->n_taken += n_written;
 		n_empty = n_written > 0 ? 0 : n_empty + 1;
 		if (r == 0 && n_empty > EMPTY_BATCHES)
 			r = -EAGAIN;
 		/* What was written is room, also before an error. */
-		atomic_store(&pages->xspill_error,
-			     n_written > 0 || (r == SPILL_E_NOTHING && !refused) ? 0 : r);
+		atomic_store(&pages->xspill_error, n_written > 0 || r > 0 ? 0 : r);
+		pages->waits_for_others = r == SPILL_E_NOTHING && refused;
 		zr_room_tell(&disk->engine->room);
 	}
-	pages->spill_n_free = r < 0 ? n_free(disk) : 0;
-	be_deaf(tier, disk, zr_monotonic_ns() + (r < 0 ? LOOK_NS : REST_NS));
+	pages->spill_n_free = r < 0 ? n_free(disk) : NOTHING_TO_TAKE;
+	be_deaf(tier, disk, zr_monotonic_ns() + LOOK_NS);
 }
 
-/* It failed just now, and nothing has changed. */
+/* It failed just now, and nothing has changed. Where there was nothing to take, there may be now: but
+ * who looks for it looks at every slot, so not before somebody needs it. */
 static bool is_in_vain(struct zr_disk *disk)
 {
-	return disk->pages.spill_again_ns > zr_monotonic_ns() &&
-	       n_free(disk) <= disk->pages.spill_n_free;
+	struct zr_pages *pages = &disk->pages;
+
+	if (atomic_load(&pages->xspill_again_ns) <= zr_monotonic_ns())
+		return false;
+	if (pages->spill_n_free == NOTHING_TO_TAKE)
+		return !atomic_load(&pages->xrefused);
+	return n_free(disk) <= pages->spill_n_free;
 }
 
 static void spill_if_wanted(struct zr_tier *tier, struct zr_disk *disk)
@@ -338,11 +350,11 @@ static void spill_if_wanted(struct zr_tier *tier, struct zr_disk *disk)
 	if (!spills(disk))
 		return;
 	if (is_in_vain(disk)) {
-		look_by(tier, pages->spill_again_ns);
+		look_by(tier, atomic_load(&pages->xspill_again_ns));
 		return;
 	}
 	if (atomic_load(&pages->xspill_wake_bytes) == UINT64_MAX &&
-	    pages->spill_again_ns <= zr_monotonic_ns())
+	    atomic_load(&pages->xspill_again_ns) <= zr_monotonic_ns())
 		atomic_store(&pages->xspill_wake_bytes, atomic_load(&pages->xspill_bytes));
 	mark_ahead(tier, disk);
 	if (atomic_load(&pages->xrefused) || is_over(disk, false))
@@ -424,6 +436,22 @@ static void punch(struct zr_tier *tier)
 	look_by(tier, now + LOOK_NS);
 }
 
+/* Who has nothing to give may get room that others gave, below a limit of all. Once no disk has, there
+ * will be none. */
+static void refuse_in_the_end(struct zr_tier *tier)
+{
+	struct zr_disk *disk;
+	uint64_t id = 0;
+
+	while ((disk = zr_store_next(tier->store, id))) {
+		id = disk->id;
+		if (disk->pages.waits_for_others && tier->n_taken == 0)
+			atomic_store(&disk->pages.xspill_error, SPILL_E_NOTHING);
+		disk->pages.waits_for_others = false;
+		zr_disk_unpin(tier->store, disk);
+	}
+}
+
 /* what policies want */
 
 static bool is_urgent(const struct zr_tier *tier)
@@ -458,6 +486,7 @@ static void look(struct zr_tier *tier)
 	uint64_t id = 0;
 
 	tier->look_ns = zr_monotonic_ns() + NEVER_NS;
+	tier->n_taken = 0;
 	while ((disk = zr_store_next(tier->store, id)) && !atomic_load(&tier->xstop)) {
 		id = disk->id;
 		spill_larger(tier, disk);
@@ -466,7 +495,8 @@ static void look(struct zr_tier *tier)
 	}
 	if (disk)
 		zr_disk_unpin(tier->store, disk);
-	if (clean(tier))
+	refuse_in_the_end(tier);
+	if (clean(tier, false))
 		look_by(tier, zr_monotonic_ns() + REST_NS);
 	punch(tier);
 	/* Of disks that have no file, or one that is full, others may wait. */

@@ -104,6 +104,15 @@ static int wish_check(const struct opening *opening)
 	return 0;
 }
 
+/* What our mount will cover nobody would find again, to close it. */
+static bool is_to_be_covered(const struct opening *opening)
+{
+	const char *mountpoint = opening->wish->mountpoint;
+	struct stat st;
+
+	return mountpoint && stat(mountpoint, &st) == 0 && below_is_under(&opening->found, &st);
+}
+
 static int opening_find(struct opening *opening)
 {
 	const struct backing_file_wish *wish = opening->wish;
@@ -117,6 +126,9 @@ static int opening_find(struct opening *opening)
 		return REFUSE(opening, r, "its directory is not there; make that first");
 	if (r < 0)
 		return refuse_errno(opening, r);
+	if (is_to_be_covered(opening))
+		return REFUSE(opening, -ELOOP,
+			      "lies where zramfs is to be mounted; a file elsewhere is wanted");
 	opening->is_new = !opening->found.exists;
 	opening->is_device = opening->found.exists && S_ISBLK(opening->found.st.st_mode);
 	if (opening->is_new && wish->size_bytes == 0)
@@ -463,12 +475,11 @@ static int mark_check(int fd, const struct zr_backing_record *record, struct bac
 		return refuse(why, record->path, -ESTALE,
 			      "is another file than pages were written back to");
 	r = backing_mark_read(fd, mark);
-	if (r < 0 && r != -EIO)
+	if (r < 0)
 		return refuse(why, record->path, r, "%s", strerror(-r));
-	if (r < 0 || !backing_mark_is_ours(mark) || !(mark->flags & BACKING_MARK_IN_USE) ||
+	if (!backing_mark_is_ours(mark) || !(mark->flags & BACKING_MARK_IN_USE) ||
 	    memcmp(mark->nonce, record->nonce, sizeof(mark->nonce)) != 0)
-		return refuse(why, record->path, -ESTALE,
-			      "somebody has written over it: what was on it is lost");
+		return refuse(why, record->path, -ESTALE, "somebody has written over it");
 	return 0;
 }
 
@@ -479,18 +490,16 @@ int backing_file_verify(int fd, const struct zr_backing_record *record, char why
 	struct stat st;
 	int r;
 
-	r = mark_check(fd, record, &mark, why);
-	if (r < 0)
-		return r;
 	r = fstat(fd, &st) < 0 ? -errno : device_size(fd, &st, &n_bytes);
 	if (r < 0)
 		return refuse(why, record->path, r, "%s", strerror(-r));
 	if (n_bytes < record->size_bytes)
 		return refuse(why, record->path, -ESTALE,
-			      "was cut from %" PRIu64 " to %" PRIu64
-			      " bytes: what was on it is lost",
-			      record->size_bytes, n_bytes);
-	return 0;
+			      "was cut from %" PRIu64 " to %" PRIu64 " bytes", record->size_bytes,
+			      n_bytes);
+	/* What cannot be read now may be later, and each page proves what it is. */
+	r = mark_check(fd, record, &mark, why);
+	return r == -ESTALE ? r : 0;
 }
 
 /* Return: is it still where it was made, and gone now? */

@@ -28,7 +28,7 @@
  *            -ENOENT    not there, and no size said
  *            -EBUSY     in use
  *            -EEXIST    something is on it that is not ours
- *            -ELOOP     on a mount of zramfs
+ *            -ELOOP     on a mount of zramfs, or where it is to be
  *            -ENOSPC    no room. What was made is gone, what was grown is as large as before
  *            -EINTR     @stop wanted it; the same
  * Cost:      where the disk is for swap, all of it is written once: seconds a GiB. Not so a file
@@ -54,6 +54,7 @@ struct backing_file_wish {
 	bool is_swap;         /* all of it is written as well, so that reclaim allocates nothing */
 	enum zr_backing_key key;
 	dev_t mount_device;         /* of our own mount; 0: none yet */
+	const char *mountpoint;     /* where it will be, if it is not yet; NULL: nowhere */
 	const struct zr_stop *stop; /* of writing it */
 };
 
@@ -70,7 +71,8 @@ int backing_file_open(const struct backing_file_wish *wish, struct backing_file 
 		      char why[BACKING_WHY_MAX]);
 
 /* Is @fd still what @record says, for a generation that has both from another? Return: 0; -ESTALE
- * for another file, a shorter one, or one whose mark is not of this run; -errno of reading it. */
+ * for another file, a shorter one, or one whose mark is not of this run; -errno of looking at it. That
+ * its mark cannot be read is no reason. */
 int backing_file_verify(int fd, const struct zr_backing_record *record, char why[BACKING_WHY_MAX]);
 
 /* What is on it is nobody's any more: mark it so, or remove it. Closes @fd. What is not ours any

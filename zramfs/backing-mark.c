@@ -9,8 +9,6 @@
 #include "backing.h"
 #include "blocks.h"
 
-#define TITLE "zramfs backing file, version "
-
 _Static_assert(BACKING_MARK_BYTES == ZR_BLOCK_BYTES, "the engine leaves the first block alone");
 
 int backing_mark_read(int fd, struct backing_mark *mark)
@@ -25,7 +23,7 @@ int backing_mark_read(int fd, struct backing_mark *mark)
 
 bool backing_mark_is_ours(const struct backing_mark *mark)
 {
-	return memcmp(mark->text, TITLE, strlen(TITLE)) == 0;
+	return memcmp(mark->text, ZR_BACKING_TITLE, strlen(ZR_BACKING_TITLE)) == 0;
 }
 
 void backing_mark_make(struct backing_mark *mark, const struct zr_backing_record *record,
@@ -38,9 +36,10 @@ void backing_mark_make(struct backing_mark *mark, const struct zr_backing_record
 				       .written_bytes = written_bytes };
 	memcpy(mark->nonce, record->nonce, sizeof(mark->nonce));
 	snprintf(mark->text, sizeof(mark->text),
-		 TITLE "%u\n"
-		       "Pages of RAM disks are here while zramfs runs; afterwards it is nobody's.\n"
-		       "%" PRIu64 " bytes, %s. There is nothing to mount.\n",
+		 ZR_BACKING_TITLE
+		 "%u\n"
+		 "Pages of RAM disks are here while zramfs runs; afterwards it is nobody's.\n"
+		 "%" PRIu64 " bytes, %s. There is nothing to mount.\n",
 		 BACKING_MARK_VERSION, record->size_bytes,
 		 flags & BACKING_MARK_IN_USE ? "in use" : "free");
 }

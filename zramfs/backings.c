@@ -192,6 +192,8 @@ static int file_add(struct backings *backings, unsigned int index, struct backin
 	} else {
 		file->io.record = zr_store_backing_at(backings->store, index);
 		pass(backings, index, opened->fd);
+		/* From now on somebody looks whether any disk names it. */
+		(void)!eventfd_write(backings->news, 1);
 	}
 	explicit_bzero(&opened->record, sizeof(opened->record));
 	return r;
@@ -207,6 +209,7 @@ static int file_open(struct backings *backings, const struct zr_disk_spec *spec,
 						.is_swap = is_for_swap(&spec->attrs),
 						.key = (enum zr_backing_key)spec->attrs.backing_key,
 						.mount_device = backings->mount_device,
+						.mountpoint = backings->mountpoint,
 						.stop = &stop };
 	char why[BACKING_WHY_MAX];
 	struct backing_file opened;
@@ -335,7 +338,7 @@ static void error_say(const char *path, const struct backing_io_error *error)
 			 path, error->owner.page_no, error->owner.disk_id);
 	else
 		log_line("backing_dev %s: %s at %" PRIu64 ": %s; pages that are in memory stay "
-			 "there; see .stats for how often",
+			 "there; see FailedBackingReads and FailedBackingWrites in .stats",
 			 path, what[error->kind], error->offset, strerror(error->error));
 }
 

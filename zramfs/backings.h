@@ -39,11 +39,12 @@ struct backings_file {
 struct backings {
 	/* constant */
 	struct zr_store *store;
-	dev_t mount_device; /* 0: not mounted yet */
+	dev_t mount_device;     /* 0: not mounted yet */
+	const char *mountpoint; /* where it will be; NULL once it is */
 	/* Give the descriptor of that index to who keeps it, -1: none; NULL: nobody keeps any. */
 	void (*pass)(void *context, unsigned int index, int fd);
 	void *context;
-	int news; /* eventfd: there are errors to be said */
+	int news; /* eventfd: there are errors to be said, or a file was opened */
 
 	pthread_mutex_t lock;
 	/* protected by lock */

@@ -242,6 +242,30 @@ void below_file_close(struct below_file *file)
 	file->parent = -1;
 }
 
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The walk went up and down this way, and no mount of zramfs is on it. */
+bool below_is_under(const struct below_file *file, const struct stat *directory)
+{
+	int at = openat(file->parent, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), above;
+	struct stat st, last = { 0 };
+	bool is = false;
+
+	while (at >= 0 && !is && fstat(at, &st) == 0 && !is_same(&st, &last)) {
+		is = is_same(&st, directory);
+		above = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		close(at);
+		at = above;
+		last = st;
+	}
+	if (at >= 0)
+		close(at);
+	return is;
+}
+
 /* what things are made of */
 
 struct descent {

@@ -45,6 +45,9 @@ struct below_file {
 int below_find(const char *path, dev_t mount_device, struct below_file *file);
 void below_file_close(struct below_file *file);
 
+/* Is @directory, as fstat(2) has it, above what was found? */
+bool below_is_under(const struct below_file *file, const struct stat *directory);
+
 /* Does what was found lie on zramfs? A file by the filesystem that it is, or would be, on; a block
  * device by what it is made of. Return: 0, or -ELOOP; @what then says what it lies on, as "a mount
  * of zramfs" or "loop3, which lies on a mount of zramfs". */

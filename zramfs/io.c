@@ -132,7 +132,8 @@ static void bad_page_say(struct io *io, const struct zr_disk *disk)
 /* Answer with an error. One that would have to wait was given to nobody who may: there is nobody. */
 static void disk_failed(struct io *io, const struct zr_disk *disk, uint64_t unique, int r)
 {
-	if (r == -EIO)
+	/* What a backing file does not give is said by who asked it (backings.h). */
+	if (r == -EIO && atomic_load(&disk->entry->counters.undecodable_pages) > 0)
 		bad_page_say(io, disk);
 	(void)io_answer(io, unique, r == -EINPROGRESS ? EIO : -r, NULL, 0);
 }

@@ -202,10 +202,10 @@ static int disk_add(struct backings *backings, struct zr_ctx *ctx, const struct 
 	int r;
 
 	r = backings_hold(backings, &held, (struct zr_stop){ 0 });
-	if (r == 0) {
-		r = zr_store_add(backings->store, ctx, &held, &disk);
-		backings_release(backings, &held);
-	}
+	if (r < 0)
+		return r;
+	r = zr_store_add(backings->store, ctx, &held, &disk);
+	backings_release(backings, &held);
 	if (r < 0)
 		log_line("disk %s: cannot make it: %s", spec->attrs.name, strerror(-r));
 	zr_disk_unpin(backings->store, disk);
@@ -238,7 +238,8 @@ static int store_fill(struct backings *backings, const struct config *config)
 }
 
 /* The same, with the backing files, which stay open for who serves. */
-static int files_fill(struct start *start, struct zr_store *store, const struct config *config)
+static int files_fill(struct start *start, struct zr_store *store, const struct options *options,
+		      const struct config *config)
 {
 	struct backings backings;
 	unsigned int i;
@@ -251,6 +252,7 @@ static int files_fill(struct start *start, struct zr_store *store, const struct 
 		log_line("cannot make the store: %s", strerror(-r));
 		return r;
 	}
+	backings.mountpoint = options->mountpoint;
 	r = store_fill(&backings, config);
 	if (r < 0)
 		backings_close(&backings);
@@ -262,7 +264,8 @@ static int files_fill(struct start *start, struct zr_store *store, const struct 
 	return r;
 }
 
-static int store_make(struct start *start, const struct config *config)
+static int store_make(struct start *start, const struct options *options,
+		      const struct config *config)
 {
 	ZR_CLEANUP(zr_store_freep) struct zr_store *store = NULL;
 	int r;
@@ -272,7 +275,7 @@ static int store_make(struct start *start, const struct config *config)
 		log_line("cannot make the store: %s", strerror(-r));
 		return r;
 	}
-	r = files_fill(start, store, config);
+	r = files_fill(start, store, options, config);
 	if (r < 0)
 		return r;
 
@@ -363,7 +366,7 @@ int start_make(struct start *start, const struct options *options, const struct 
 
 	r = transport_make(&config->daemon, &start->entries_fd);
 	if (r == 0)
-		r = store_make(start, config);
+		r = store_make(start, options, config);
 	if (r < 0)
 		return r;
 	r = mount_make(start, options);

@@ -3,7 +3,7 @@
 #
 # What a device with the attributes of the kernel's zram answers, step by step.
 #
-# usage: parity.sh [--recompress] ATTRIBUTE_DIRECTORY BLOCK_DEVICE [COMMAND]
+# usage: parity.sh [--recompress] ATTRIBUTE_DIRECTORY BLOCK_DEVICE [COMMAND [BACKING_DEVICE]]
 #
 #   parity.sh /sys/block/zram0 /dev/zram0
 #   parity.sh /mnt/z/.control/zram0 /dev/loop0 attach
@@ -19,6 +19,9 @@
 # COMMAND is for a block device that is not there by itself: it is run with "up" when the device has
 # got its size and with "down" before a reset.
 #
+# BACKING_DEVICE is another block device, for kernels that write pages back (6.16 and later): what is
+# printed then is this alone. parity-writeback.expected has what their source says.
+#
 # The device must be empty, and lzo-rle its default algorithm. Its data is lost.
 #
 # Told in a way that both can have:
@@ -30,7 +33,10 @@
 #                     less than orig_data_size; to the byte where none were
 #   pages_compacted   differs with the allocator, and is of all disks or of one: not printed
 #   algorithm_params  once there is a size newer kernels refuse it and older ones do not: not asked
-#   block_state, bd_stat, max_comp_streams and what belongs to write-back: not every kernel has them
+#   block_state, bd_stat, max_comp_streams and what belongs to write-back or recompression: not
+#                     every kernel has them; but with a BACKING_DEVICE
+#   writeback_batch_size, compressed_writeback   of the newest kernels, and their defaults are others:
+#                     not asked
 #   past mem_limit    a device says EIO, a file below a device ENOSPC: "refused". Where pages of
 #                     zeros are written then, there is a table for them already
 
@@ -43,10 +49,10 @@ if [ "${1:-}" = --recompress ]; then
     shift
 fi
 if [ $# -lt 2 ] || [ ! -d "$1" ] || [ ! -b "$2" ]; then
-    echo "usage: parity.sh [--recompress] ATTRIBUTE_DIRECTORY BLOCK_DEVICE [COMMAND]" >&2
+    echo "usage: parity.sh [--recompress] ATTRIBUTE_DIRECTORY BLOCK_DEVICE [COMMAND [BACKING_DEVICE]]" >&2
     exit 2
 fi
-attributes=$1 device=$2 hook=${3:-true}
+attributes=$1 device=$2 hook=${3:-true} backing=${4:-}
 
 if [ "$(cat "$attributes/disksize")" != 0 ]; then
     echo "parity.sh: $attributes has a size already: reset it first" >&2
@@ -603,11 +609,119 @@ recompress_types() {
     end
 }
 
+# Pages that are written back
+
+# put_backing DEVICE: which may be called anything.
+put_backing() {
+    did "backing_dev <- the device" write_text backing_dev '%s\n' "$1"
+}
+
+back() {
+    get bd_stat
+    # shellcheck disable=SC2046 # words are what is wanted
+    set -- $(cat "$attributes/mm_stat")
+    echo "orig_data_size $1, same_pages $6, huge_pages $8"
+}
+
+writeback_before_it_has_a_size() {
+    title "write-back: before it has a size"
+    for name in backing_dev writeback writeback_limit writeback_limit_enable bd_stat; do
+        echo "$name $(stat -c %a "$attributes/$name" 2>&1 | reason)"
+    done
+    for name in backing_dev writeback_limit writeback_limit_enable bd_stat; do
+        get "$name"
+    done
+    put writeback idle
+    put writeback junk
+    for text in 5 +7 18446744073709551615 0 -1 x ''; do
+        put writeback_limit "$text"
+        get writeback_limit
+    done
+    for text in 1 0 7 x 0; do
+        put writeback_limit_enable "$text"
+        get writeback_limit_enable
+    done
+    put bd_stat 0
+    put backing_dev /dev/null
+    put backing_dev /no/such/device
+    get backing_dev
+}
+
+writeback_without_a_device() {
+    title "write-back: without a device"
+    begin 16M
+    put writeback idle
+    put writeback junk
+    put writeback page_index=0
+    put_backing "$backing"
+    end
+}
+
+writeback_modes() {
+    title "write-back: what goes"
+    put_backing "$backing"
+    echo "backing_dev: $(sed "s|^$backing\$|the device|" "$attributes/backing_dev")"
+    begin 16M
+    put_backing "$backing"
+    for text in junk type= type=junk page_index=4096 page_index=x page_indexes=1 page_indexes=2-1 \
+        page_indexes=0-4096; do
+        put writeback "$text"
+    done
+    fill random 0
+    fill text 64
+    fill words 128
+    back
+    for text in type=huge page_index=64 'page_index=65 page_indexes=66-67' page_index=64 \
+        page_index=128 page_index=4000; do
+        put writeback "$text"
+        back
+    done
+    check random 0
+    check text 64
+    back
+}
+
+writeback_limits() {
+    title "write-back: writeback_limit"
+    put idle all
+    put writeback_limit_enable 1
+    put writeback idle
+    put writeback_limit 10
+    put writeback type=idle
+    get writeback_limit
+    back
+    put writeback_limit_enable 0
+    put writeback idle
+    back
+    fill random2 0
+    back
+    put writeback huge_idle
+    back
+    # Who discards may look for what is there, and read.
+    did "discard" blkdiscard "$device"
+    echo "bd_count $(awk '{ print $1 }' "$attributes/bd_stat")"
+    end
+    get backing_dev
+    get bd_stat
+    put writeback_limit 0
+}
+
+writeback() {
+    writeback_before_it_has_a_size
+    writeback_without_a_device
+    writeback_modes
+    writeback_limits
+}
+
 make_pages
 if [ $asked = recompress ]; then
     recomp_algorithms
     recompress_types
-    exit 0
+    exit
+fi
+if [ -n "$backing" ]; then
+    writeback
+    exit
 fi
 modes
 before_it_has_a_size

@@ -12,7 +12,8 @@ from host import mounts, run, wait_until
 from zramfs import ROOT
 
 SCRIPT = ROOT / "tests/cases/parity.sh"
-EXPECTED = ROOT / "tests/cases/parity-recompress.expected"
+RECOMPRESS = ROOT / "tests/cases/parity-recompress.expected"
+WRITEBACK = ROOT / "tests/cases/parity-writeback.expected"
 ZRAM = pathlib.Path("/sys/block/zram0")
 
 # No other test's --find comes to it: that takes the lowest free number.
@@ -78,16 +79,20 @@ def answers(*args):
     return done.stdout
 
 
-def test_the_same_script_on_both(zramfs, zram, loop_number, place):
-    chosen = [name for name in (zram / "comp_algorithm").read_text().split() if "[" in name]
-    mount = zramfs(f"[defaults]\ncomp_algorithm = {chosen[0].strip('[]')}\n", foreground=False)
+def control_directory(mount, loop_number, place):
+    """A disk for the script, and the command that attaches it. Return: arguments of answers()."""
     os.close(os.open(mount.disk("zram0"), os.O_CREAT | os.O_RDWR, 0o600))
     hook = place / "hook"
     hook.write_text(HOOK.format(number=loop_number, disk=mount.disk("zram0")))
     hook.chmod(0o755)
+    return mount.control("zram0", ""), f"/dev/loop{loop_number}", hook
 
+
+def test_the_same_script_on_both(zramfs, zram, loop_number, place):
+    chosen = [name for name in (zram / "comp_algorithm").read_text().split() if "[" in name]
+    mount = zramfs(f"[defaults]\ncomp_algorithm = {chosen[0].strip('[]')}\n", foreground=False)
     theirs = answers(zram, "/dev/zram0")
-    ours = answers(mount.control("zram0", ""), f"/dev/loop{loop_number}", hook)
+    ours = answers(*control_directory(mount, loop_number, place))
     assert theirs.count("\n") > 300
     differences = list(difflib.unified_diff(theirs.splitlines(), ours.splitlines(),
                                             "the kernel", "zramfs", lineterm="", n=3))
@@ -97,16 +102,38 @@ def test_the_same_script_on_both(zramfs, zram, loop_number, place):
 def test_recompression_as_documented(zramfs, loop_number, place):
     """Against a text, since few kernels are built with it."""
     mount = zramfs("[defaults]\ncomp_algorithm = lz4\n", foreground=False)
-    os.close(os.open(mount.disk("zram0"), os.O_CREAT | os.O_RDWR, 0o600))
-    hook = place / "hook"
-    hook.write_text(HOOK.format(number=loop_number, disk=mount.disk("zram0")))
-    hook.chmod(0o755)
-
-    ours = answers("--recompress", mount.control("zram0", ""), f"/dev/loop{loop_number}", hook)
-    wanted = EXPECTED.read_text()
+    ours = answers("--recompress", *control_directory(mount, loop_number, place))
+    wanted = RECOMPRESS.read_text()
     differences = list(difflib.unified_diff(wanted.splitlines(), ours.splitlines(),
                                             "documented", "zramfs", lineterm="", n=3))
     assert not differences, "\n".join(differences)
+
+
+@pytest.fixture
+def backing_device(place):
+    """A block device that nothing is on."""
+    file = place / "backing"
+    with file.open("wb") as sized:
+        sized.truncate(32 << 20)
+    device = run("losetup", "--find", "--show", file).stdout.strip()
+    yield device
+    run("losetup", "--detach", device)
+    wait_until(lambda: not pathlib.Path("/sys/block", pathlib.Path(device).name, "loop").exists(),
+               what=f"{device} to be free")
+
+
+def test_pages_are_written_back_as_documented(backing_device, zramfs, loop_number, place):
+    """Few kernels have it: what their source says is in a file."""
+    mount = zramfs("[defaults]\ncomp_algorithm = lzo-rle\n", foreground=False)
+    ours = answers(*control_directory(mount, loop_number, place), backing_device)
+    assert ours.splitlines() == WRITEBACK.read_text().splitlines()
+
+
+def test_the_kernel_writes_pages_back_as_documented(backing_device, zram):
+    if not (zram / "backing_dev").exists():
+        pytest.skip("a kernel without CONFIG_ZRAM_WRITEBACK")
+    theirs = answers(zram, "/dev/zram0", "true", backing_device)
+    assert theirs.splitlines() == WRITEBACK.read_text().splitlines()
 
 
 def test_the_script_refuses_what_has_a_size(mount, machine):

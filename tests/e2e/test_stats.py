@@ -32,20 +32,27 @@ US = [f"{what}{point}" for what in ("Read", "Write") for point in ("P50", "P99",
 
 # The schema of .stats.json: what each object has, and nothing else.
 JSON = {"schema": int, "version": str, "time_ns": int, "disks": list, "total": dict}
-JSON_TEXTS = ("name", "comp_algorithm", "algorithm_params", "format")
+JSON_TEXTS = ("name", "comp_algorithm", "algorithm_params", "format", "backing_dev")
 JSON_FIGURES = (
     "disksize", "mem_limit", "swap_priority", "orig_data_size", "compr_data_size",
     "mem_used_total", "mem_used_max", "pages_stored", "same_pages", "zero_pages", "good_pages",
     "huge_pages", "tables", "fragmentation", "num_reads", "num_writes", "failed_reads",
     "failed_writes", "invalid_io", "notify_free", "discard", "huge_pages_since",
     "undecodable_pages", "recompressed_pages", "in_use",
-    "policy_recompressed", "policy_written_back")
-JSON_LATENCIES = ("read_latency", "write_latency")
+    "policy_recompressed", "policy_written_back",
+    # of a backing file, which these disks have not
+    "bd_count", "bd_reads", "bd_writes", "backing_used", "backing_limit", "backing_file_size",
+    "backing_file_free", "failed_backing_reads", "failed_backing_writes")
+JSON_LATENCIES = ("read_latency", "write_latency", "spill_latency")
 JSON_LATENCY = ("count", "sum_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns")
 JSON_TOTAL = (
     "disks", "mem_limit", "orig_data_size", "compr_data_size", "mem_used_total", "pages_stored",
     "same_pages", "huge_pages", "tables", "store_memory", "reserve", "fragmentation",
-    "pages_compacted", "generation", "poisoned_requests")
+    "pages_compacted", "generation", "poisoned_requests", "bd_count", "backing_used")
+
+# Of disks that have a backing file alone.
+OF_A_FILE = ("WrittenBack", "BDevNumReads", "BDevNumWrites", "BackingUsed", "BackingLimit",
+             "BackingFileSize", "BackingFileFree", "FailedBackingReads", "FailedBackingWrites")
 
 # What a figure of JSON is called by the other two.
 CALLED = {
@@ -75,6 +82,15 @@ CALLED = {
     "undecodable_pages": ("UndecodablePages", "undecodable_pages_total"),
     "recompressed_pages": ("RecompressedPages", "recompressed_pages"),
     "in_use": ("InUse", "in_use"),
+    "bd_count": ("WrittenBack", "written_back_pages"),
+    "bd_reads": ("BDevNumReads", "backing_read_pages_total"),
+    "bd_writes": ("BDevNumWrites", "backing_written_pages_total"),
+    "backing_used": ("BackingUsed", "backing_used_bytes"),
+    "backing_limit": ("BackingLimit", "backing_limit_bytes"),
+    "backing_file_size": ("BackingFileSize", "backing_file_size_bytes"),
+    "backing_file_free": ("BackingFileFree", "backing_file_free_bytes"),
+    "failed_backing_reads": ("FailedBackingReads", "failed_backing_reads_total"),
+    "failed_backing_writes": ("FailedBackingWrites", "failed_backing_writes_total"),
 }
 CALLED_IN_TOTAL = {
     "disks": ("Disks", "disks"),
@@ -394,8 +410,8 @@ def test_the_schema_of_json(zramfs):
     assert sorted(snapshot["total"]) == sorted(JSON_TOTAL)
     assert all(type(value) is int for value in snapshot["total"].values())
     a, b = snapshot["disks"]
-    assert [a[name] for name in JSON_TEXTS] == ["a", "lz4", "", "none"]
-    assert [b[name] for name in JSON_TEXTS] == ["b", "zstd", "level=3", "swap"]
+    assert [a[name] for name in JSON_TEXTS] == ["a", "lz4", "", "none", "none"]
+    assert [b[name] for name in JSON_TEXTS] == ["b", "zstd", "level=3", "swap", "none"]
     assert (a["swap_priority"], b["swap_priority"]) == (100, -1)
     assert (a["disksize"], a["mem_limit"]) == (64 * MIB, 32 * MIB)
 
@@ -421,7 +437,7 @@ def test_json_has_what_was_done(zramfs):
 
 def shown(keys, key, value):
     """Does .stats say so much? In kB rounded up, in percent of PagesStored rounded down."""
-    if key == "MemLimit" and value == 0:
+    if value == 0 and (key == "MemLimit" or key in OF_A_FILE):
         return key not in keys
     if key == "GoodCompress":
         value = value * 100 // max(number(keys, "PagesStored"), 1)
@@ -443,6 +459,7 @@ def test_the_three_agree(zramfs):
                 ns = disk[name][f"{point.lower()}_ns"]
                 assert number(keys, what + point) == -(-ns // 1000)
             check_histogram(metrics, f"zramfs_{name}_seconds", labels, disk[name])
+        check_histogram(metrics, "zramfs_spill_latency_seconds", labels, disk["spill_latency"])
         assert metrics.pop(("zramfs_disk_info", (*labels, *(
             (name, str(disk[name])) for name in
             ("comp_algorithm", "algorithm_params", "format", "swap_priority"))))) == 1

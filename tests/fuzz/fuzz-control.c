@@ -11,7 +11,7 @@
  *   =N B           write page N: as many bytes as N says repeat, the rest is of one byte B
  *   ~N             discard page N and the eight after it
  *   !NAME VALUE    attribute of the daemon
- *   NAME VALUE     attribute of the disk
+ *   NAME VALUE     attribute of the disk; backing_dev /fake is a file, and no other
  *
  * Whatever they are, each is refused with an errno or done; what can be read afterwards is text in
  * lines; the store is sound, and empty once its disks are removed. It is kept from one input to the
@@ -19,11 +19,12 @@
  * all of it is freed is looked at where the corpus is replayed.
  */
 
-#include "rig.h"
+#include "unit/fake-backing.h"
 
 #include <errno.h>
 
 #include "attr.h"
+#include "batch.h"
 #include "compact.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
@@ -36,10 +37,46 @@ static struct rig rig;
 static struct zr_disk_spec defaults;
 static struct zr_attr_target target;
 
+static uint64_t file_id;
+static struct zr_batch *the_batch;
+
 static void check_errno(int r)
 {
 	CHECK(r <= 0 && r > -4096);
 }
+
+/* Return: the id of the file, or -ENOENT. */
+static int file_find(const char *path, uint64_t *idp)
+{
+	if (*path && strcmp(path, "/fake") != 0)
+		return -ENOENT;
+	*idp = *path ? file_id : 0;
+	return 0;
+}
+
+static int back(void *context, struct zr_disk *disk, const char *path, struct zr_stop stop)
+{
+	uint64_t id = 0;
+	int r;
+
+	r = file_find(path, &id);
+	return r < 0 ? r : zr_store_back(rig.store, disk, id);
+}
+
+static struct zr_batch *take_batch(void *context, struct zr_stop stop)
+{
+	return the_batch;
+}
+
+static void give_batch(void *context, struct zr_batch *batch)
+{
+	CHECK(batch == the_batch);
+}
+
+/* What it can do for a disk; for the daemon it can do nothing. */
+static const struct zr_attr_daemon daemon_part = { .back = back,
+						   .take_batch = take_batch,
+						   .give_batch = give_batch };
 
 /* Text of whole lines. */
 static void check_text(const char *text, int n_text)
@@ -106,6 +143,8 @@ static void add(const char *line)
 	if (r < 0 || count_disks() >= DISKS_MAX)
 		return;
 
+	if (file_find(spec.backing_dev, &spec.attrs.backing_id) < 0)
+		return;
 	r = zr_store_add(rig.store, rig.ctx, &spec, &disk);
 	check_errno(r);
 	if (r == 0) {
@@ -156,8 +195,10 @@ static void set(char *line, unsigned int daemon_flag)
 	attr = daemon_flag ? zr_attr_find_daemon(line) : zr_attr_find(line);
 	if (!attr || !attr->apply || (!target.disk && !daemon_flag))
 		return;
+	target.daemon = daemon_flag ? NULL : &daemon_part;
 	check_errno(attr->apply(&target, value ? value : ""));
 	show(attr);
+	target.daemon = NULL;
 }
 
 static void step(char *line)
@@ -208,12 +249,20 @@ static void check_and_clear(size_t seed)
 /* For the driver: what is kept from one input to the next. */
 void fuzz_tear_down(void)
 {
+	the_batch = zr_batch_free(the_batch);
 	rig_deinit(&rig);
+	fake_deinit();
 }
 
 static void prepare(void)
 {
+	struct zr_backing_record record;
+
+	fake_init(MIB(4));
+	record = fake_record();
 	rig_init(&rig);
+	CHECK(zr_ctx_let_wait(rig.ctx) == 0 && zr_batch_new(&the_batch) == 0);
+	CHECK(zr_store_backing_add(rig.store, 0, &record, &fake_io, &file_id) == 0);
 	zr_disk_spec_init(&defaults, UINT64_C(1) << 30);
 	target = (struct zr_attr_target){
 		.store = rig.store, .ctx = rig.ctx, .defaults = &defaults.attrs, .n_threads = 2

@@ -348,7 +348,8 @@ static void change_temporary(void)
 		intent->kind = DISKSIZE;
 		break;
 	case 3:
-		intent->size_bytes = rng_below(&rng, MIB(4));
+		/* Whole pages: of one that was cut, and grew again, half would be zeros. */
+		intent->size_bytes = zr_align_down(rng_below(&rng, MIB(4)), ZR_PAGE_SIZE);
 		intent->kind = TRUNCATE;
 		break;
 	default:
@@ -496,7 +497,7 @@ static void clean_file(void)
 	uint64_t n_blocks;
 
 	CHECK(cleaner || zr_cleaner_new(&cleaner) == 0);
-	CHECK(zr_clean(rig.store, cleaner, backing, NULL, &n_blocks) == 0);
+	CHECK(zr_clean(rig.store, cleaner, backing, false, NULL, &n_blocks) == 0);
 	zr_store_backing_unuse(backing);
 }
 

@@ -33,6 +33,7 @@ static struct {
 static int back(void *context, struct zr_disk *of, const char *path, struct zr_stop stop)
 {
 	struct zr_backing_record record = fake_record();
+	unsigned int index = 0;
 	uint64_t id = 0;
 	int r = 0;
 
@@ -44,7 +45,9 @@ static int back(void *context, struct zr_disk *of, const char *path, struct zr_s
 	if (*path) {
 		snprintf(record.path, sizeof(record.path), "%s", path);
 		record.flags = opener.flags;
-		r = zr_store_backing_add(rig.store, 0, &record, &fake_io, &id);
+		while (zr_store_backing_at(rig.store, index))
+			++index;
+		r = zr_store_backing_add(rig.store, index, &record, &fake_io, &id);
 	}
 	return r < 0 ? r : zr_store_back(rig.store, disk, id);
 }

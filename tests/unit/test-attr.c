@@ -314,6 +314,8 @@ static const struct {
 	{ "backing_dev", "./file", -EINVAL },
 	{ "backing_dev", " /file", -EINVAL },
 	{ "backing_dev", "None", -EINVAL },
+	{ "backing_dev", "/a\nb", -EINVAL },
+	{ "backing_dev", "/\x7f", -EINVAL },
 	{ "backing_size", "", -EINVAL },
 	{ "backing_size", "-1", -EINVAL },
 	{ "backing_size", "64T1", -EINVAL },
@@ -408,6 +410,8 @@ static void test_lines(void)
 	CHECK(spec.attrs.swap_priority == -1);
 	CHECK(zr_attr_parse_line(&spec, "\"a b\" disksize=1M", why) == 0);
 	CHECK(strcmp(spec.attrs.name, "a b") == 0);
+	CHECK(zr_attr_parse_line(&spec, "c on_limit=spill \"backing_dev=/a b\"", why) == 0);
+	CHECK(strcmp(spec.backing_dev, "/a b") == 0);
 }
 
 static void test_bad_lines_say_why(void)
@@ -426,6 +430,8 @@ static void test_bad_lines_say_why(void)
 		{ "a mm_stat=1", "mm_stat=1" },
 		{ "a threads=1", "threads=1" },
 		{ "a label=\"b", "quote" },
+		{ "a backing_dev=b", "backing_dev=b: not a value" },
+		{ "a on_limit=spill", "on_limit=spill: the disk has no backing_dev" },
 		{ "a comp_algorithm=lzo algorithm_params=level=1", "algorithm_params=level=1" },
 	};
 	struct zr_disk_spec spec, before;

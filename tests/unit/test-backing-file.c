@@ -699,7 +699,7 @@ static void test_a_file_is_known_again(void)
 	CHECK(truncate(path, MIB(2)) == 0);
 	CHECK(backing_file_verify(first.fd, &first.record, why) == 0);
 	CHECK(truncate(path, 100) == 0);
-	stale(first.fd, &first.record, "somebody has written over it");
+	stale(first.fd, &first.record, "was cut from 2097152 to 100 bytes");
 	CHECK(truncate(path, MIB(2)) == 0);
 	stale(first.fd, &first.record, "somebody has written over it");
 

@@ -9,6 +9,8 @@
 
 #include <dirent.h>
 
+#include "swap-header.h"
+
 #define MIB UINT64_C(1048576)
 
 /* A machine of zram-generator's own tests: MemTotal 8013220 kB, 7825 MB. */
@@ -351,9 +353,8 @@ static void test_formats(void)
 static void test_parameters_of_compcache(void)
 {
 	ZR_CLEANUP(config_freep)
-	struct config *config = load(
-		"num_devices = 3\ndisksize_kb = 10240\nbacking_swap = /dev/sdb\n"
-		"[zram1]\nmemlimit_kb = 5000\n[other]\ndisksize_kb = 1\n");
+	struct config *config = load("num_devices = 3\ndisksize_kb = 10240\n"
+				     "[zram1]\nmemlimit_kb = 5000\n[other]\ndisksize_kb = 1\n");
 
 	CHECK(config->n_disks == 4);
 	CHECK(strcmp(config->disks[0].spec.attrs.name, "zram1") == 0);
@@ -362,8 +363,124 @@ static void test_parameters_of_compcache(void)
 	CHECK(config->disks[0].spec.attrs.mem_limit_bytes == 5000 * 1024);
 	CHECK(is_said(&config->disks[0], "disksize") &&
 	      is_said(config_find(config, "zram2"), "disksize"));
-	CHECK(warned(config, "ignored, as they mean nothing here: line 3 backing_swap"));
+	CHECK(config->warnings.n_lines == 0);
 	check_round_trip(config);
+}
+
+/* A file to swap to of @n_pages, with the header that mkswap makes of so many. */
+static void swap_file_make(const char *name, uint64_t n_pages, uint64_t n_in_header)
+{
+	static const uint8_t uuid[16] = { 0x12, 0x34, 0x56 };
+	static const char label[ZR_LABEL_MAX + 1] = "old swap";
+	static struct zr_swap_header header;
+	FILE *file = fopen(name, "w");
+
+	CHECK(file && ftruncate(fileno(file), (off_t)(n_pages * 4096)) == 0);
+	if (n_in_header > 0) {
+		CHECK(zr_swap_header_make(&header, n_in_header * 4096, label, uuid) == 0);
+		CHECK(fwrite(header.bytes, 1, header.n_bytes, file) == header.n_bytes);
+	}
+	CHECK(fclose(file) == 0);
+}
+
+static void test_backing_swap(void)
+{
+	char text[1024], name[512];
+	const struct zr_disk_spec *spec;
+	struct config *config;
+
+	snprintf(name, sizeof(name), "%s/swap", directory);
+	swap_file_make(name, 40000, 40000);
+	snprintf(text, sizeof(text), "[zram0]\nbacking_swap = %s\n", name);
+	config = load(text);
+	spec = &config->disks[0].spec;
+	CHECK(strcmp(spec->backing_dev, name) == 0 && spec->disksize_bytes == 40000 * 4096);
+	CHECK(spec->attrs.format == ZR_FORMAT_SWAP && strcmp(spec->attrs.label, "old swap") == 0);
+	CHECK(spec->attrs.uuid[0] == 0x12 && spec->attrs.spill_above_bytes == 2048);
+	CHECK(spec->attrs.on_limit == ZR_ON_LIMIT_DEFAULT);
+	/* 15 % of a GiB are less than that. */
+	CHECK(spec->attrs.mem_limit_bytes == zr_align_up(RAM / 100 * 15, 4096));
+	CHECK(config->warnings.n_lines == 0);
+	check_round_trip(config);
+	config_free(config);
+
+	swap_file_make(name, 1000, 900);
+	snprintf(text, sizeof(text),
+		 "backing_swap = %s\n[a]\n[b]\nmemlimit_kb = 2000\nspill_above = 0\nlabel = new\n"
+		 "[c]\nbacking_dev = none\n",
+		 name);
+	config = load(text);
+	CHECK(size_of(config, "a") == 900 * 4096 && size_of(config, "b") == 900 * 4096);
+	spec = &config_find(config, "a")->spec;
+	CHECK(spec->attrs.mem_limit_bytes == 900 * 4096);
+	spec = &config_find(config, "b")->spec;
+	CHECK(spec->attrs.mem_limit_bytes == 2000 * 1024 && spec->attrs.spill_above_bytes == 0);
+	CHECK(strcmp(spec->attrs.label, "new") == 0 && strcmp(spec->backing_dev, name) == 0);
+	CHECK(config_find(config, "c")->spec.backing_dev[0] == '\0');
+	config_free(config);
+	CHECK(unlink(name) == 0);
+}
+
+/* The header is gone, since the mark is in its place. */
+static void test_a_backing_swap_that_was_used_before(void)
+{
+	char text[1024], name[512];
+	struct config *config;
+	FILE *file;
+
+	snprintf(name, sizeof(name), "%s/swap", directory);
+	swap_file_make(name, 1000, 0);
+	file = fopen(name, "r+");
+	CHECK(file && fputs(ZR_BACKING_TITLE "1\n", file) >= 0 && fclose(file) == 0);
+	snprintf(text, sizeof(text), "[zram0]\nbacking_swap = %s\n", name);
+	config = load(text);
+	CHECK(size_of(config, "zram0") == 1000 * 4096);
+	CHECK(config->disks[0].spec.attrs.format == ZR_FORMAT_SWAP);
+	config_free(config);
+	CHECK(unlink(name) == 0);
+}
+
+static void test_bad_backing_swaps(void)
+{
+	static const struct {
+		uint64_t n_pages, n_in_header;
+		const char *more, *what;
+	} bad[] = {
+		{ 100, 0, "", ": no swap header; " },
+		{ 0, 0, "", ": no swap header; " },
+		{ 100, 101, "", ": its swap header says that it is larger; " },
+		{ 100, 100, "disksize_kb = 400\n", "the disk is as large as its backing_swap" },
+		{ 100, 100, "memlimit_kb = 401\n", "memlimit_kb = 401: out of range" },
+		{ 100, 100, "backing_dev = /x\n", "says the same" },
+	};
+	char text[1024], name[512];
+	unsigned int i, line;
+
+	snprintf(name, sizeof(name), "%s/swap", directory);
+	for (i = 0; i < ZR_ARRAY_SIZE(bad); ++i) {
+		swap_file_make(name, bad[i].n_pages, bad[i].n_in_header);
+		snprintf(text, sizeof(text), "[a]\nbacking_swap = %s\n%s", name, bad[i].more);
+		line = bad[i].more[0] ? 3 : 2;
+		refused(text, line, bad[i].what);
+	}
+	CHECK(unlink(name) == 0);
+	refused("[a]\nbacking_swap = /no/such/file\n", 2, ": No such file or directory; ");
+	refused("[a]\nbacking_swap = /dev/null\n", 2, ": Block device required; ");
+	refused("[a]\nbacking_swap = /\n", 2, ": Block device required; ");
+	refused("[a]\nbacking_swap = sdb\n", 2, ": backing_swap = sdb: not a value for it; ");
+}
+
+static void test_writeback_device(void)
+{
+	ZR_CLEANUP(config_freep)
+	struct config *config = load("[zram0]\nzram-size = 64\nwriteback-device = /dev/sdb2\n"
+				     "zram-resident-limit = 8\n");
+
+	CHECK(strcmp(config->disks[0].spec.backing_dev, "/dev/sdb2") == 0);
+	CHECK(is_said(&config->disks[0], "backing_dev") && config->warnings.n_lines == 0);
+	check_round_trip(config);
+	refused("[zram0]\nwriteback-device = sdb2\n", 2, "writeback-device = sdb2: not a value");
+	refused("[zram0]\nwriteback-device = /a\nbacking_dev = /b\n", 3, "says the same");
 }
 
 static void test_bad_parameters_of_compcache(void)
@@ -496,6 +613,10 @@ int main(int argc, char **argv)
 	RUN(test_one_thing_is_said_once);
 	RUN(test_formats);
 	RUN(test_parameters_of_compcache);
+	RUN(test_backing_swap);
+	RUN(test_a_backing_swap_that_was_used_before);
+	RUN(test_bad_backing_swaps);
+	RUN(test_writeback_device);
 	RUN(test_bad_parameters_of_compcache);
 	RUN(test_expressions_in_sizes);
 	rig_end();

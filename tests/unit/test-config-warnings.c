@@ -106,6 +106,34 @@ static void test_disks_that_are_more_than_twice_ram(void)
 }
 
 /* A line of the log has an end; nobody is left out in silence. */
+#define IDLE                                                                                    \
+	"disks whose pages go to their backing_dev only when somebody writes to writeback, as " \
+	"they "                                                                                 \
+	"have no mem_limit to spill at, and no spill_above: "
+
+static void test_files_that_nobody_writes_to(void)
+{
+	warns("[a]\nbacking_dev = /f\n[b]\nbacking_dev = /f\nspill_above = 1\n", IDLE "a", NULL);
+	warns("[a]\nbacking_dev = /f\nmem_limit = 1M\n", NULL, NULL);
+	warns("[a]\nbacking_dev = /f\nmem_limit = 1G\non_limit = enospc\n", IDLE "a", NULL);
+	warns("[zramfs]\nmem_limit = 1M\n[a]\nbacking_dev = /f\n", NULL, NULL);
+	warns("[defaults]\nbacking_dev = /f\n[a]\n[b]\nbacking_dev = none\n[c]\n", IDLE "a, c",
+	      NULL);
+	/* Nor is a limit that pages go to the file at one that a disk is full at. */
+	warns("[a]\nbacking_dev = /f\nmem_limit = 1M\non_limit = enospc\nspill_above = 1\n",
+	      LIKELY "a (1M for 256M)", NULL);
+}
+
+static void test_spilling_wants_a_file(void)
+{
+	warns("[a]\nbacking_dev = /f\non_limit = spill\nmem_limit = 1M\n", NULL, NULL);
+	warns("[defaults]\non_limit = spill\n[a]\nbacking_dev = /f\nmem_limit = 1M\n", NULL, NULL);
+	refused("[a]\nmem_limit = 1M\non_limit = spill\n", 3,
+		": on_limit = spill: the disk has no ");
+	refused("[defaults]\non_limit = spill\n[a]\n", 3,
+		": [a]: on_limit = spill: the disk has no ");
+}
+
 static void test_a_line_names_as_many_as_fit(void)
 {
 	ZR_CLEANUP(config_freep) struct config *config = NULL;
@@ -172,6 +200,8 @@ int main(void)
 	RUN(test_limits_that_are_reached_first);
 	RUN(test_limits_that_are_more_than_ram);
 	RUN(test_disks_that_are_more_than_twice_ram);
+	RUN(test_files_that_nobody_writes_to);
+	RUN(test_spilling_wants_a_file);
 	RUN(test_a_line_names_as_many_as_fit);
 	RUN(test_lines_are_in_the_order_of_the_file);
 	RUN(test_kinds_do_not_mix);

@@ -98,6 +98,39 @@ static void test_random_uuids_are_version_4(void)
 	}
 }
 
+/* What was made is read, and what was not is told why. */
+static void test_headers_are_read(void)
+{
+	static const uint8_t uuid[16] = { 1, 2, 3 };
+	struct zr_swap_area area;
+	const char *why;
+	uint32_t word;
+
+	CHECK(make(77, "a label", uuid) == 0);
+	CHECK(zr_swap_header_read(&header, &area, &why) == 0 && !why);
+	CHECK(area.size_bytes == 77 * page_bytes && strcmp(area.label, "a label") == 0);
+	CHECK(memcmp(area.uuid, uuid, sizeof(uuid)) == 0);
+	CHECK(make(10, "0123456789abcdef", uuid) == 0);
+	CHECK(zr_swap_header_read(&header, &area, &why) == 0);
+	CHECK(strcmp(area.label, "0123456789abcdef") == 0);
+	CHECK(make(UINT64_C(1) << 32, "", uuid) == 0);
+	CHECK(zr_swap_header_read(&header, &area, &why) == 0);
+	CHECK(area.size_bytes == (UINT64_C(1) << 32) * page_bytes);
+
+	header.bytes[page_bytes - 1] ^= 1;
+	CHECK(zr_swap_header_read(&header, &area, &why) == -EINVAL && strstr(why, "no swap"));
+	CHECK(make(77, "", uuid) == 0);
+	word = 0x01000000;
+	memcpy(header.bytes + 1024, &word, sizeof(word));
+	CHECK(zr_swap_header_read(&header, &area, &why) == -EINVAL && strstr(why, "version"));
+	CHECK(make(77, "", uuid) == 0);
+	header.bytes[1032] = 1;
+	CHECK(zr_swap_header_read(&header, &area, &why) == -EINVAL && strstr(why, "bad pages"));
+	CHECK(make(77, "", uuid) == 0);
+	header.bytes[1028] = 8;
+	CHECK(zr_swap_header_read(&header, &area, &why) == -EINVAL && strstr(why, "too few"));
+}
+
 int main(void)
 {
 	page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -106,5 +139,6 @@ int main(void)
 	RUN(test_ten_pages_at_least);
 	RUN(test_very_large_areas);
 	RUN(test_random_uuids_are_version_4);
+	RUN(test_headers_are_read);
 	return 0;
 }

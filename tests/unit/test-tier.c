@@ -273,6 +273,127 @@ static void test_what_is_cold_goes_first(void)
 	tear_down();
 }
 
+static int put_on(struct zr_disk *on, uint64_t page_no, struct zr_ctx *ctx)
+{
+	uint8_t page[ZR_PAGE_SIZE];
+	size_t n;
+
+	stamp_make(page, sizeof(page), word_of(page_no));
+	return zr_disk_write(on, ctx, page_no * ZR_PAGE_SIZE, page, sizeof(page), &n);
+}
+
+/* One disk has taken all of the limit, another, which has nothing to give, waits for room. */
+static void test_room_that_another_disk_has(void)
+{
+	struct zr_disk *other;
+	struct zr_ctx *ctx;
+	unsigned int round;
+	uint64_t i = 0;
+	int r;
+
+	set_up();
+	other = rig_add_backed(&rig, "disk1", N_PAGES * ZR_PAGE_SIZE, id);
+	CHECK(zr_ctx_new(&ctx) == 0);
+	zr_store_set_mem_limit(rig.store, MIB(1));
+	zr_tier_begin(tier);
+	for (round = 0; round < 20; ++round) {
+		while ((r = put_on(other, i % N_PAGES, ctx)) == 0)
+			++i;
+		CHECK(r == -EINPROGRESS);
+		CHECK(zr_disk_punch(disk, rig.ctx, 0, N_PAGES * ZR_PAGE_SIZE) == 0);
+		while ((r = put_on(other, i % N_PAGES, ctx)) == 0)
+			++i;
+		CHECK(put(round, rig.ctx) == 0);
+	}
+	zr_ctx_free(ctx);
+	zr_disk_unpin(rig.store, other);
+	tear_down();
+}
+
+static int64_t cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* All that can go is gone, and what stays is above the mark: nobody looks at it all the time. */
+static void test_nothing_to_take_is_not_looked_for(void)
+{
+	struct zr_disk *other;
+	int64_t before;
+	uint64_t i;
+	int r = 0;
+
+	set_up();
+	other = rig_add(&rig, "disk1", N_PAGES * ZR_PAGE_SIZE);
+	for (i = 0; i < N_PAGES; ++i)
+		CHECK(put(i, rig.ctx) == 0);
+	zr_store_set_mem_limit(rig.store, MIB(32));
+	for (i = 0; r == 0; ++i)
+		r = put_on(other, i, rig.ctx);
+	CHECK(r == -ENOSPC);
+	zr_store_set_mem_limit(rig.store, MIB(14));
+	zr_tier_begin(tier);
+	EVENTUALLY(disk_gauge(disk, ZR_GAUGE_COMPR_BYTES) == 0);
+	nanosleep(&(struct timespec){ 0, 200000000 }, NULL);
+	before = cpu_ns();
+	nanosleep(&(struct timespec){ 2, 0 }, NULL);
+	printf("# of two seconds: %" PRId64 " us\n", (cpu_ns() - before) / 1000);
+	CHECK(cpu_ns() - before < 10000000);
+	zr_disk_unpin(rig.store, other);
+	tear_down();
+}
+
+static _Atomic bool xover;
+
+static void *tell_on(void *context)
+{
+	while (!atomic_load(&xover)) {
+		zr_room_tell(zr_store_room(rig.store));
+		nanosleep(&(struct timespec){ 0, 10000 }, NULL);
+	}
+	return NULL;
+}
+
+static void take_long(void)
+{
+	nanosleep(&(struct timespec){ 0, 50000000 }, NULL);
+}
+
+/* What failed once is over, and others have news all the time. */
+static void test_an_error_of_long_ago(void)
+{
+	struct zr_ctx *ctx;
+	pthread_t thread;
+	uint64_t i = 0;
+	int r = 0;
+
+	set_up_sized(MIB(1));
+	CHECK(zr_ctx_new(&ctx) == 0);
+	zr_store_set_mem_limit(rig.store, MIB(1));
+	zr_tier_begin(tier);
+	while (r == 0)
+		r = put(i++, rig.ctx);
+	CHECK(r == -ENOSPC);
+	CHECK(zr_disk_punch(disk, rig.ctx, 0, N_PAGES * ZR_PAGE_SIZE) == 0);
+	nanosleep(&(struct timespec){ 1, 500000000 }, NULL);
+	for (i = 0, r = 0; r == 0; ++i)
+		r = put(i, ctx);
+	CHECK(r == -EINPROGRESS);
+	--i; /* the one that was refused */
+	atomic_store(&xover, false);
+	fake.meanwhile = take_long;
+	CHECK(pthread_create(&thread, NULL, tell_on, NULL) == 0);
+	nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+	CHECK(put(i, rig.ctx) == 0);
+	atomic_store(&xover, true);
+	CHECK(pthread_join(thread, NULL) == 0);
+	zr_ctx_free(ctx);
+	tear_down();
+}
+
 #define N_WRITERS 4
 
 static void *write_on(void *context)
@@ -328,6 +449,9 @@ int main(void)
 	RUN(test_a_file_that_is_full_or_fails);
 	RUN(test_large_objects_go_at_once);
 	RUN(test_what_is_cold_goes_first);
+	RUN(test_room_that_another_disk_has);
+	RUN(test_nothing_to_take_is_not_looked_for);
+	RUN(test_an_error_of_long_ago);
 	RUN(test_several_who_write);
 	RUN(test_it_ends_while_it_is_waited_for);
 	return 0;

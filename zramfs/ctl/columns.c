@@ -33,6 +33,13 @@ static char *format_text(const struct row *row)
 	return row->disk->format ? say_text("%s", row->disk->format) : NULL;
 }
 
+static char *backing_text(const struct row *row)
+{
+	const char *path = row->disk->backing_dev;
+
+	return path && strcmp(path, "none") != 0 ? say_text("%s", path) : NULL;
+}
+
 /* Of all loop devices on the disk. */
 static char *loops_text(const struct row *row, const char *(*what)(const struct loop_user *loop))
 {
@@ -161,6 +168,9 @@ static const struct column columns[] = {
 	{ "PATH", "path of the disk's file", COLUMN_TEXT, .text = path_text },
 	{ "FORMAT", "what is written when the disk gets a size: none or swap", COLUMN_TEXT,
 	  .text = format_text },
+	{ "BACKING", "file that pages are written back to", COLUMN_TEXT, .text = backing_text },
+	{ "WRITTEN-BACK", "pages that are there", COLUMN_COUNT, MEMBER(bd_count) },
+	{ "BACKING-USED", "what they take of it", COLUMN_SIZE, MEMBER(backing_used) },
 	{ "FAILED", "reads and writes that failed", COLUMN_COUNT, .number = failed_number },
 	{ "READ-P99", "time within which 99 of 100 reads are done", COLUMN_TIME,
 	  .number = read_p99_number },
@@ -227,5 +237,5 @@ void columns_explain(FILE *out)
 
 	fputs("\nAvailable output columns:\n", out);
 	for (i = 0; i < ZR_ARRAY_SIZE(columns); ++i)
-		fprintf(out, "  %-10s  %s\n", columns[i].name, columns[i].help);
+		fprintf(out, "  %-12s  %s\n", columns[i].name, columns[i].help);
 }

@@ -149,11 +149,46 @@ static const char *busy_text(const struct zr_attr *attr)
 	}
 }
 
+/* What these errors mean of a backing file. NULL: what they mean else. */
+static const char *backing_text(const struct zr_attr *attr, int error)
+{
+	if (strcmp(attr->name, "backing_dev") == 0) {
+		switch (error) {
+		case ENOENT:
+			return "there is no such file, and no backing_size to make one of";
+		case EEXIST:
+			return "there is something on it; the daemon's log says what";
+		case ELOOP:
+			return "it is on a mount of zramfs";
+		case EBUSY:
+			return "the disk has a size already, or what is to be its file is in use; "
+			       "the daemon's log says which";
+		}
+	}
+	if (strncmp(attr->name, "backing_", strlen("backing_")) == 0 && error == EBUSY)
+		return "the disk has a size already, or a backing_dev; allowed: while it has "
+		       "neither";
+	if (strcmp(attr->name, "writeback") == 0) {
+		switch (error) {
+		case EIO:
+			return "writeback_limit is used up, or the file cannot be written";
+		case ENOSPC:
+			return "the backing file is full, or the disk's backing_limit is";
+		}
+	}
+	return NULL;
+}
+
 static void refusal_say(const struct name *name, const struct zr_attr *attr, const char *value,
 			int error)
 {
 	ZR_CLEANUP(zr_freep) char *what = say_text("%s: %s=%s", label_of(name), attr->name, value);
+	const char *of_backing = backing_text(attr, error);
 
+	if (of_backing) {
+		say_error("%s: %s", what, of_backing);
+		return;
+	}
 	switch (error) {
 	case EINVAL:
 	case ERANGE:

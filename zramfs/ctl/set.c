@@ -58,7 +58,9 @@ static int attribute_print(const struct name *name, const struct zr_attr *attr)
 /* What is one value, and costs nothing to look at. */
 static bool is_plain(const struct zr_attr *attr)
 {
-	return attr->show && !(attr->flags & ZR_ATTR_LONG) && strcmp(attr->type, "figures") != 0 &&
+	const bool is_quick = !(attr->flags & ZR_ATTR_LONG) || attr->flags & ZR_ATTR_CONFIG;
+
+	return attr->show && is_quick && strcmp(attr->type, "figures") != 0 &&
 	       strcmp(attr->type, "table") != 0;
 }
 

@@ -33,13 +33,15 @@ static const struct field disk_numbers[] = {
 	DISK(disksize),       DISK(mem_limit),    DISK(orig_data_size), DISK(compr_data_size),
 	DISK(mem_used_total), DISK(mem_used_max), DISK(same_pages),     DISK(zero_pages),
 	DISK(huge_pages),     DISK(tables),       DISK(fragmentation),  DISK(num_reads),
-	DISK(num_writes),     DISK(failed_reads), DISK(failed_writes),
+	DISK(num_writes),     DISK(failed_reads), DISK(failed_writes),  DISK(bd_count),
+	DISK(backing_used),
 };
 
 static const struct field disk_texts[] = {
 	DISK(comp_algorithm),
 	DISK(algorithm_params),
 	DISK(format),
+	DISK(backing_dev),
 };
 
 static const struct field disk_latencies[] = {

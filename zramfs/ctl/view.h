@@ -29,12 +29,13 @@ struct view_latency {
 struct view_disk {
 	char *name; /* the bytes of the file's name */
 	char *path; /* of its file */
-	char *comp_algorithm, *algorithm_params, *format;
+	char *comp_algorithm, *algorithm_params, *format, *backing_dev;
 	uint64_t disksize, mem_limit;
 	uint64_t orig_data_size, compr_data_size, mem_used_total, mem_used_max;
 	uint64_t same_pages, zero_pages, huge_pages;
 	uint64_t tables, fragmentation;
 	uint64_t num_reads, num_writes, failed_reads, failed_writes;
+	uint64_t bd_count, backing_used;
 	struct view_latency read_latency, write_latency;
 };
 
