@@ -156,6 +156,17 @@ struct zr_room *zr_store_room(struct zr_store *store)
 	return &store->engine.room;
 }
 
+const struct zr_backing_record *zr_store_backing_removed(const struct zr_store *store,
+							 unsigned int index)
+{
+	const struct zr_backing_record *record = &store->superblock->backings[index];
+
+	ZR_ASSERT(index < ZR_BACKINGS_MAX);
+	return atomic_load(&record->id) == 0 && memchr(record->path, 0, sizeof(record->path))
+		       ? record
+		       : NULL;
+}
+
 struct zr_backing *zr_store_backing_use(struct zr_store *store, unsigned int index)
 {
 	struct zr_backing *backing;
