@@ -84,10 +84,11 @@ int wire_receive(int end, struct wire_message *message, int *fdp)
 	ssize_t n;
 	int fd;
 
+	/* One that died without having read all says so first, and once; what it sent is still there. */
 	do
 		n = recvmsg(end, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n == 0 || (n < 0 && errno == ECONNRESET))
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+	if (n == 0)
 		return -EPIPE;
 	if (n < 0)
 		return -EAGAIN; /* nothing there, or no memory to receive it now */
