@@ -129,6 +129,40 @@ static int poll_us_show(const struct zr_attr_target *target, char *text, size_t 
 			target->daemon->poll_us(target->daemon->context));
 }
 
+/* what is done by itself */
+
+static int policy_cpu_parse(struct zr_daemon_spec *spec, const char *text)
+{
+	return number_parse(text, ZR_POLICY_CPU_MAX, &spec->policy_cpu);
+}
+
+static void policy_cpu_print(const struct zr_daemon_spec *spec, char *text, size_t n_text)
+{
+	snprintf(text, n_text, "%" PRIu32, spec->policy_cpu);
+}
+
+static int policy_cpu_apply(const struct zr_attr_target *target, const char *text)
+{
+	struct zr_daemon_spec spec = { 0 };
+	int r;
+
+	r = policy_cpu_parse(&spec, text);
+	if (r < 0)
+		return r;
+	if (!target->daemon)
+		return -ENODEV;
+	target->daemon->set_policy_cpu(target->daemon->context, spec.policy_cpu);
+	return 0;
+}
+
+static int policy_cpu_show(const struct zr_attr_target *target, char *text, size_t n_text)
+{
+	if (!target->daemon)
+		return -ENODEV;
+	return snprintf(text, n_text, "%" PRIu32 "\n",
+			target->daemon->policy_cpu(target->daemon->context));
+}
+
 /* the way of requests */
 
 static const char *const transports[] = {
@@ -320,6 +354,19 @@ const struct zr_attr zr_attrs_daemon[] = {
 	  .parse_daemon = uring_depth_parse,
 	  .print_daemon = uring_depth_print,
 	  .show = uring_depth_show },
+	{ .name = "policy_cpu",
+	  .flags = ZR_ATTR_DAEMON | ZR_ATTR_CONFIG | ZR_ATTR_CONTROL,
+	  .mode = 0644,
+	  .when = ZR_WHEN_ALWAYS,
+	  .type = "number",
+	  .unit = "percent",
+	  .allowed = "0 for none of it, or up to 100 percent",
+	  .help = "percent of one core that is taken for what disks want done by themselves",
+	  .since = "0.1.0",
+	  .parse_daemon = policy_cpu_parse,
+	  .print_daemon = policy_cpu_print,
+	  .apply = policy_cpu_apply,
+	  .show = policy_cpu_show },
 	{ .name = NULL },
 };
 

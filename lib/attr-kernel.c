@@ -50,12 +50,16 @@ static int compact_apply(const struct zr_attr_target *target, const char *text)
 	return zr_compact(target->disk->engine, &target->stop, NULL);
 }
 
-/* Ages are not kept, so that a number of seconds is refused, as by a kernel without them. */
+/* Without ages a number of seconds is refused, as by a kernel that keeps none. */
 static int idle_apply(const struct zr_attr_target *target, const char *text)
 {
-	if (strcmp(text, "all") != 0)
+	unsigned long seconds;
+
+	if (strcmp(text, "all") == 0)
+		return zr_census_mark_idle(target->disk, &target->stop);
+	if (zr_attr_parse_kernel_number(text, UINT32_MAX, &seconds) < 0)
 		return -EINVAL;
-	return zr_census_mark_idle(target->disk, &target->stop);
+	return zr_census_mark_older(target->disk, (uint32_t)seconds, &target->stop);
 }
 
 static int mem_used_max_apply(const struct zr_attr_target *target, const char *text)
@@ -203,8 +207,8 @@ const struct zr_attr zr_attrs_kernel[] = {
 	  .mode = 0200,
 	  .when = ZR_WHEN_ALWAYS,
 	  .type = "word",
-	  .allowed = "all, once the disk has a size",
-	  .help = "mark all objects idle, until their pages are used",
+	  .allowed = "all, or seconds where an age is configured, once the disk has a size",
+	  .help = "mark all objects idle, or those that were not used for so long and no others",
 	  .since = "0.1.0",
 	  .apply = idle_apply },
 	{ .name = "mm_stat",

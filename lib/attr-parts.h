@@ -11,6 +11,7 @@
  *   attr-ours.c     figures that the kernel's zram has not
  *   attr-daemon.c   of the daemon
  *   attr-back.c     of the backing file
+ *   attr-policy.c   what is done by itself
  *   attr-line.c     a line of hot_add
  *
  * Ownership: as attr.h.
@@ -27,6 +28,7 @@ extern const struct zr_attr zr_attrs_kernel[];
 extern const struct zr_attr zr_attrs_ours[];
 extern const struct zr_attr zr_attrs_daemon[];
 extern const struct zr_attr zr_attrs_back[];
+extern const struct zr_attr zr_attrs_policy[];
 
 /* Digits of @base and nothing else. Return: 0, -EINVAL or -ERANGE. */
 int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned long *numberp);

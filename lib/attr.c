@@ -6,11 +6,11 @@
 
 #include "attr-parts.h"
 
-static const struct zr_attr *const tables[] = { zr_attrs_set, zr_attrs_kernel, zr_attrs_ours,
-						zr_attrs_daemon, zr_attrs_back };
+static const struct zr_attr *const tables[] = { zr_attrs_set,    zr_attrs_kernel, zr_attrs_ours,
+						zr_attrs_daemon, zr_attrs_back,   zr_attrs_policy };
 
 /* Rows that a table may come to have: what an index means does not change when one grows. */
-#define TABLE_ROWS 48u
+#define TABLE_ROWS 40u
 
 _Static_assert(ZR_ARRAY_SIZE(tables) * TABLE_ROWS == ZR_ATTR_INDEX_MAX, "every row has an index");
 

@@ -61,6 +61,10 @@ struct zr_attr_daemon {
 	void (*set_watchdog)(void *context, uint32_t seconds);
 	uint32_t (*poll_us)(void *context);
 	void (*set_poll_us)(void *context, uint32_t us);
+	uint32_t (*policy_cpu)(void *context); /* percent of a core */
+	void (*set_policy_cpu)(void *context, uint32_t percent);
+	/* Have a thread there that does what disks want done by themselves. */
+	int (*follow_policies)(void *context);
 	const char *transport; /* as the configuration calls it */
 	uint32_t uring_depth;
 	/* Open the file at @path and have the disk, which has no size, write pages back to it; empty:

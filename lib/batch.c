@@ -26,6 +26,7 @@ struct zr_batch {
 	struct zr_batch_filter filter;
 	uint32_t n_most; /* pages in one request */
 	bool compressed;
+	uint64_t n_out;   /* bytes, since it began */
 	uint32_t n_named; /* of page_nos */
 	uint32_t n_done;  /* of these: written, or left out */
 	uint64_t page_nos[ZR_WRITEBACK_BATCH_SIZE_MAX];
@@ -83,6 +84,12 @@ void zr_batch_begin(struct zr_batch *batch, struct zr_disk *disk,
 	batch->n_most = attrs.writeback_batch_size;
 	batch->compressed = attrs.compressed_writeback != 0;
 	batch->n_named = batch->n_done = 0;
+	batch->n_out = 0;
+}
+
+uint64_t zr_batch_bytes(const struct zr_batch *batch)
+{
+	return batch->n_out;
 }
 
 bool zr_batch_add(struct zr_batch *batch, uint64_t page_no)
@@ -275,6 +282,7 @@ static int write_out(struct zr_batch *batch)
 	const uint64_t n_whole = zr_align_up(batch->n_bytes, ZR_BLOCK_BYTES);
 
 	memset(batch->bytes + batch->n_bytes, 0, n_whole - batch->n_bytes);
+	batch->n_out += n_whole;
 	return io->write(io->context, batch->first << ZR_BLOCK_SHIFT, batch->bytes, n_whole);
 }
 

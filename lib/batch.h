@@ -25,7 +25,7 @@ struct zr_batch;
 
 /* What pages must be when their turn comes, or they are left out. */
 struct zr_batch_filter {
-	zr_slot marks;        /* all of these bits: ZR_SLOT_IDLE, ZR_SLOT_INCOMPRESSIBLE */
+	zr_slot marks; /* all of these bits: ZR_SLOT_IDLE, ZR_SLOT_UNUSED, ZR_SLOT_INCOMPRESSIBLE */
 	uint32_t n_bytes_min; /* of the object */
 };
 
@@ -38,6 +38,9 @@ void zr_batch_begin(struct zr_batch *batch, struct zr_disk *disk,
 
 /* Return: is it full? Then it is to be flushed before the next one. */
 bool zr_batch_add(struct zr_batch *batch, uint64_t page_no);
+
+/* Bytes that went to the file, or were tried to, since it began. */
+uint64_t zr_batch_bytes(const struct zr_batch *batch);
 
 /* Write what is in it, also if one of its requests fails. Return: the last error. *n_writtenp is
  * added to, on errors too. */

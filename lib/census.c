@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "budget.h"
+#include "disk-parts.h"
 #include "look.h"
 
 #define LEAVES_MAX (ZR_DISK_PAGES_MAX >> ZR_LEAF_SHIFT)
@@ -108,29 +110,43 @@ int zr_census_take(struct zr_disk *disk, const struct zr_stop *stop, struct zr_c
 /* idle marks */
 
 /* Return: 1, 0 at the end, -EINVAL, -ESTALE. */
-static int mark_on(struct zr_look *look)
+static int mark_on(struct zr_look *look, bool all, zr_age from)
 {
 	int r;
 
 	ZR_GUARD_SHARED(&look->disk->shape);
 
 	r = zr_look_find_locked(look);
-	if (r > 0 && look->there)
+	if (r > 0 && !all && !zr_attrs_keep_ages(zr_disk_attrs_valid(look->disk)))
+		return -EINVAL;
+	if (r > 0 && look->there && all)
 		zr_pages_mark_leaf_idle(&look->disk->pages, look->leaf_no++);
+	else if (r > 0 && look->there)
+		zr_ages_mark_idle(&look->disk->pages, look->leaf_no++, from);
 	return r;
 }
 
-int zr_census_mark_idle(struct zr_disk *disk, const struct zr_stop *stop)
+static int mark(struct zr_disk *disk, bool all, zr_age from, const struct zr_stop *stop)
 {
 	struct zr_look look = { .disk = disk };
 	int64_t asked_ns = 0;
 	int r;
 
-	while ((r = mark_on(&look)) > 0) {
+	while ((r = mark_on(&look, all, from)) > 0) {
 		if (zr_stop_is_wanted_at(stop, zr_monotonic_ns(), &asked_ns))
 			return -EINTR;
 	}
 	return r;
+}
+
+int zr_census_mark_idle(struct zr_disk *disk, const struct zr_stop *stop)
+{
+	return mark(disk, true, 0, stop);
+}
+
+int zr_census_mark_older(struct zr_disk *disk, uint32_t seconds, const struct zr_stop *stop)
+{
+	return mark(disk, false, zr_age_of(seconds), stop);
 }
 
 /* block_state */
@@ -140,14 +156,33 @@ static char flag(bool set, char letter)
 	return set ? letter : '.';
 }
 
-/* Ages are not kept: 0. */
-static void say_slot(char *text, uint64_t page_no, zr_slot slot)
+/* When objects of age 0 were used at the earliest, in seconds since the system started; 0: no ages
+ * are kept, or were looked at. */
+static uint64_t looked_at_s(struct zr_disk *disk)
+{
+	const int64_t seen_ns = atomic_load(&disk->entry->ages_seen_ns);
+
+	return seen_ns == 0 ? 0
+			    : (uint64_t)((seen_ns + zr_boot_ns() - zr_monotonic_ns()) / 1000000000);
+}
+
+/* Of the leaf that is looked at. Return: as above, of whatever it holds. */
+static void ages_read(const struct zr_look *look, zr_age ages[ZR_LEAF_SLOTS])
+{
+	ZR_GUARD_SHARED(&look->disk->shape);
+
+	zr_ages_copy(&look->disk->pages, look->first >> ZR_LEAF_SHIFT, ages);
+}
+
+/* @used_s: when it was used last; 0 for what is not known. */
+static void say_slot(char *text, uint64_t page_no, zr_slot slot, uint64_t used_s)
 {
 	const enum zr_slot_kind kind = zr_slot_kind(slot);
 	const uint32_t n_bytes = zr_slot_length(slot);
 	char line[64]; /* as long as any number of 64 bits makes it */
 
-	snprintf(line, sizeof(line), "%12zu %12llu.%06d %c%c%c%c%c%c\n", (size_t)page_no, 0ULL, 0,
+	snprintf(line, sizeof(line), "%12zu %12llu.%06d %c%c%c%c%c%c\n", (size_t)page_no,
+		 zr_slot_kind(slot) == ZR_SLOT_KIND_OBJECT ? (unsigned long long)used_s : 0ULL, 0,
 		 flag(kind == ZR_SLOT_KIND_SAME, 's'), flag(kind == ZR_SLOT_KIND_WRITTEN_BACK, 'w'),
 		 flag(n_bytes == ZR_PAGE_SIZE, 'h'), flag(slot & ZR_SLOT_IDLE, 'i'),
 		 flag(n_bytes > 0 && zr_slot_codec(slot) > 0, 'r'),
@@ -158,7 +193,9 @@ static void say_slot(char *text, uint64_t page_no, zr_slot slot)
 int zr_census_block_state(struct zr_disk *disk, uint64_t *page_nop, char *text, size_t n_text)
 {
 	struct zr_look look = { .disk = disk, .leaf_no = *page_nop >> ZR_LEAF_SHIFT };
+	const uint64_t seen_s = looked_at_s(disk);
 	uint64_t page_no = *page_nop;
+	zr_age ages[ZR_LEAF_SLOTS];
 	size_t at = 0;
 	int r;
 
@@ -168,6 +205,7 @@ int zr_census_block_state(struct zr_disk *disk, uint64_t *page_nop, char *text, 
 	while ((r = zr_look_on(&look)) > 0) {
 		if (!look.there)
 			continue;
+		ages_read(&look, ages);
 		for (page_no = zr_max(page_no, look.first); page_no < look.first + ZR_LEAF_SLOTS;
 		     ++page_no) {
 			const zr_slot slot = look.slots[page_no % ZR_LEAF_SLOTS];
@@ -178,7 +216,9 @@ int zr_census_block_state(struct zr_disk *disk, uint64_t *page_nop, char *text, 
 				*page_nop = page_no;
 				return (int)at;
 			}
-			say_slot(text + at, page_no, slot);
+			say_slot(text + at, page_no, slot,
+				 seen_s - zr_min(seen_s, (uint64_t)ages[page_no % ZR_LEAF_SLOTS] *
+								 ZR_AGE_UNIT_S));
 			at += ZR_BLOCK_STATE_LINE;
 		}
 	}
@@ -199,6 +239,19 @@ static int exact_node(void *context, zr_position position)
 	return 0;
 }
 
+static int exact_age_node(void *context, zr_position position)
+{
+	struct zr_census *census = context;
+
+	++census->tally.n_age_nodes;
+	return 0;
+}
+
+static int exact_age(void *context, uint64_t word_no, uint64_t ages)
+{
+	return 0;
+}
+
 static int exact_slot(void *context, uint64_t page_no, zr_slot slot)
 {
 	count_slot(context, slot);
@@ -215,6 +268,7 @@ void zr_census_exact(struct zr_disk *disk, struct zr_tally *gauges, struct zr_ce
 	zr_stripes_lock_all(stripes);
 	zr_pages_tally_frozen(&disk->pages, gauges);
 	(void)zr_slots_walk(slots, exact_node, exact_slot, census);
+	(void)zr_slots_walk(&disk->pages.ages, exact_age_node, exact_age, census);
 	for (leaf_no = 0; zr_slots_next_leaf(slots, leaf_no, LEAVES_MAX, &leaf_no); ++leaf_no)
 		++census->n_leaves;
 	zr_stripes_unlock_all(stripes);

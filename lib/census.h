@@ -49,6 +49,10 @@ int zr_census_take(struct zr_disk *disk, const struct zr_stop *stop, struct zr_c
  * are. As the kernel's zram. */
 int zr_census_mark_idle(struct zr_disk *disk, const struct zr_stop *stop);
 
+/* Mark those that were not used for so long, as far as is known (ages.h), and no others. -EINVAL
+ * where no ages are kept. */
+int zr_census_mark_older(struct zr_disk *disk, uint32_t seconds, const struct zr_stop *stop);
+
 /*
  * Lines of block_state, in the kernel's format, for the slots that are not holes from page
  * *page_nop on, which becomes the page to go on with. Whole lines. Return: bytes, 0 at the end.

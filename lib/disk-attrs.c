@@ -32,6 +32,7 @@ static void attrs_publish_locked(struct zr_disk *disk, const struct zr_attrs *at
 	atomic_store(&disk->entry->valid, valid + 1);
 	ZR_CRASH("flip-after");
 	zr_disk_limits_apply(disk);
+	zr_disk_ages_apply_locked(disk);
 }
 
 bool zr_disk_spills(const struct zr_disk *disk)
@@ -56,8 +57,26 @@ void zr_disk_limits_apply(struct zr_disk *disk)
 	/* What could not be may be possible now. */
 	atomic_store(&pages->xspill_error, 0);
 	atomic_store(&pages->xspill_again_ns, 0);
-	if (pages->backing)
+	/* Who looks after the disk is to look. */
+	if (pages->backing || zr_attrs_keep_ages(attrs) || attrs->compact_at != 0)
 		zr_room_want(&disk->engine->room);
+}
+
+static void forget_ages(struct zr_disk *disk)
+{
+	atomic_store(&disk->entry->ages_begun_ns, 0);
+	atomic_store(&disk->entry->ages_seen_ns, 0);
+	atomic_store(&disk->entry->ages_leaf_no, 0);
+}
+
+void zr_disk_ages_apply_locked(struct zr_disk *disk)
+{
+	zr_assert_held(ZR_RANK_DISK);
+
+	if (zr_attrs_keep_ages(zr_disk_attrs_valid(disk)))
+		return;
+	zr_ages_drop(&disk->pages);
+	forget_ages(disk);
 }
 
 void zr_disk_take_codecs(struct zr_disk *disk)
@@ -253,6 +272,8 @@ void zr_disk_reset_counters(struct zr_disk *disk)
 	atomic_store(&counters->bd_writes, 0);
 	atomic_store(&counters->failed_backing_reads, 0);
 	atomic_store(&counters->failed_backing_writes, 0);
+	atomic_store(&counters->policy_recompressions, 0);
+	atomic_store(&counters->policy_writes, 0);
 	zr_latency_clear(&disk->entry->read_latency);
 	zr_latency_clear(&disk->entry->write_latency);
 	zr_latency_clear(&disk->entry->spill_latency);
@@ -278,6 +299,7 @@ static int reset_locked(struct zr_disk *disk, const struct zr_attrs *defaults,
 	atomic_store(&disk->entry->size_bytes, 0);
 	ZR_CRASH("reset");
 	*stalep = zr_pages_unhook(&disk->pages);
+	forget_ages(disk);
 	attrs.backing_id = 0;
 	zr_pages_set_backing(&disk->pages, NULL);
 	codecs_publish_locked(disk, &attrs);
@@ -322,7 +344,7 @@ void zr_disk_figures_frozen(struct zr_disk *disk, const struct zr_pool_usage *po
 	figures->size_bytes = zr_disk_size(disk);
 	figures->orig_bytes = (uint64_t)tally->gauge[ZR_GAUGE_PAGES] << ZR_PAGE_SHIFT;
 	figures->compr_bytes = (uint64_t)tally->gauge[ZR_GAUGE_COMPR_BYTES];
-	figures->table_bytes = tally->n_nodes << ZR_PAGE_SHIFT;
+	figures->table_bytes = (tally->n_nodes + tally->n_age_nodes) << ZR_PAGE_SHIFT;
 	figures->used_bytes = (uint64_t)tally->gauge[ZR_GAUGE_CELL_BYTES] + figures->table_bytes;
 	figures->total_bytes = figures->used_bytes + open_bytes(pool, figures->used_bytes);
 	figures->max_bytes = zr_pages_peak(&disk->pages, figures->total_bytes);

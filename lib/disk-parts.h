@@ -25,6 +25,16 @@ void zr_disk_take_codecs(struct zr_disk *disk);
  * anybody knows the disk. */
 void zr_disk_limits_apply(struct zr_disk *disk);
 
+/* Is anything to be done by age? */
+static inline bool zr_attrs_keep_ages(const struct zr_attrs *attrs)
+{
+	return attrs->idle_age_s != 0 || attrs->recompress_age_s != 0 ||
+	       attrs->writeback_age_s != 0;
+}
+
+/* Ages that its attributes do not want any more go. */
+void zr_disk_ages_apply_locked(struct zr_disk *disk);
+
 /* Does a write that passes a limit wait until colder pages are on the file? With the shape shared. */
 bool zr_disk_spills(const struct zr_disk *disk);
 

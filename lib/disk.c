@@ -671,6 +671,12 @@ int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_n
 	return r;
 }
 
+int zr_disk_try_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
+			   unsigned int priority)
+{
+	return recompress(disk, ctx, page_no, priority, 0);
+}
+
 void zr_disk_remove(struct zr_disk *disk)
 {
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
@@ -711,6 +717,7 @@ int zr_disk_settle(struct zr_disk *disk, struct zr_ctx *ctx)
 	ZR_GUARD_EXCLUSIVE(&disk->shape);
 
 	zr_disk_drop_past_size_locked(disk);
+	zr_disk_ages_apply_locked(disk);
 	ZR_CRASH("settle");
 	size = zr_disk_size(disk);
 	if (in_page(size) == 0)

@@ -26,6 +26,7 @@
  */
 
 #include "pages.h"
+#include "plan.h"
 
 struct zr_disk {
 	/* constant */
@@ -39,6 +40,7 @@ struct zr_disk {
 	bool removed;
 
 	struct zr_pages pages;
+	struct zr_plan plan;
 	/* protected by the store's dir */
 	struct zr_disk *next;
 	char name[ZR_NAME_MAX + 1]; /* what the attributes say, to look up without the shape */
@@ -136,6 +138,10 @@ int zr_disk_set_recomp(struct zr_disk *disk, unsigned int priority,
  * Return: 0, ZR_PAGE_E_AS_IT_WAS, -EIO, or -EINVAL for a priority that has none. */
 int zr_disk_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
 		       unsigned int priority, uint32_t threshold);
+
+/* The same without a threshold and without waiting for memory. Return: also -EAGAIN or -ENOMEM. */
+int zr_disk_try_recompress(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t page_no,
+			   unsigned int priority);
 
 /* Who owns it, and what they may do. */
 int zr_disk_set_owner(struct zr_disk *disk, uint32_t mode, uint32_t uid, uint32_t gid);

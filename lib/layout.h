@@ -64,6 +64,9 @@
 /* What the first block of such a file begins with; its version follows. */
 #define ZR_BACKING_TITLE "zramfs backing file, version "
 
+/* Ages are 16 bits of two seconds each. */
+#define ZR_AGE_S_MAX 131070u
+
 /* Pages in one request to the file. */
 #define ZR_WRITEBACK_BATCH_SIZE_MAX 1024u
 
@@ -111,6 +114,12 @@ struct zr_attrs {
 	uint32_t on_limit;             /* enum zr_on_limit */
 	uint32_t spill_above_bytes;    /* larger objects go to the file at once; 0: none does */
 	uint32_t writeback_at;         /* percent of mem_limit from which on pages are spilled */
+	/* what goes on by itself (policy.h); 0: it does not */
+	uint32_t idle_age_s;            /* objects not used for so long are idle, */
+	uint32_t recompress_age_s;      /* are recompressed, */
+	uint32_t writeback_age_s;       /* are written back */
+	uint32_t compact_at;            /* percent of free cells at which a pass begins */
+	uint64_t writeback_daily_bytes; /* that policies may write to the file; 0: any number */
 };
 
 /* Things that happened, at least once each. What can be derived from the slots is not here. */
@@ -129,6 +138,8 @@ struct zr_counters {
 	_Atomic uint64_t bd_writes;             /* pages written to it */
 	_Atomic uint64_t failed_backing_reads;  /* pages */
 	_Atomic uint64_t failed_backing_writes; /* pages, which stayed in memory */
+	_Atomic uint64_t policy_recompressions; /* pages made smaller by their age */
+	_Atomic uint64_t policy_writes;         /* pages written back by their age */
 };
 
 struct zr_entry {
@@ -139,6 +150,13 @@ struct zr_entry {
 	_Atomic int64_t atime_ns, mtime_ns, ctime_ns;
 	_Atomic uint64_t writeback_limit;        /* pages that may be written back still */
 	_Atomic uint64_t writeback_limit_enable; /* 0: any number */
+	/* Ages (ages.h). Times are of CLOCK_MONOTONIC, 0 for none. */
+	_Atomic uint64_t ages_root; /* position of the top node of their tree; 0: none is above 0 */
+	_Atomic int64_t ages_seen_ns;   /* when the last look at them began that was ended */
+	_Atomic int64_t ages_begun_ns;  /* and the one that is under way, */
+	_Atomic uint64_t ages_leaf_no;  /* which is there */
+	_Atomic uint64_t written_day;   /* of CLOCK_BOOTTIME, counted from 1, in which */
+	_Atomic uint64_t written_bytes; /* were written to the backing file */
 	struct zr_counters counters;
 	struct zr_latency read_latency, write_latency;
 	struct zr_latency spill_latency; /* how long writes waited for room */

@@ -103,7 +103,8 @@ void zr_pages_mark_leaf_idle(struct zr_pages *pages, uint64_t leaf_no)
 
 /* changes that take longer. Marks come and go meanwhile, and say nothing of the object */
 
-/* Of a slot that is an object. To change it is to use it, as with the kernel's zram. */
+/* Of a slot that is an object. To change it is to use it, as with the kernel's zram; but no object is
+ * younger for it. */
 static zr_slot begin_locked(_Atomic zr_slot *at)
 {
 	const zr_slot slot = (zr_pages_slot(at) & ~ZR_SLOT_IDLE) | ZR_SLOT_PENDING;
@@ -131,7 +132,7 @@ int zr_page_change_begin(struct zr_pages *pages, uint64_t page_no, zr_slot *slot
 int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, zr_slot fresh)
 {
 	_Atomic zr_slot *at;
-	zr_slot stale;
+	zr_slot stale, now;
 	int r;
 
 	ZR_ASSERT(slot & ZR_SLOT_PENDING);
@@ -140,8 +141,11 @@ int zr_page_change_end(struct zr_pages *pages, uint64_t page_no, zr_slot slot, z
 		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
 
 		at = zr_slots_find(&pages->slots, page_no);
-		if (!zr_slot_is_still(zr_pages_slot(at), slot))
+		now = zr_pages_slot(at);
+		if (!zr_slot_is_still(now, slot))
 			return ZR_PAGE_E_AS_IT_WAS;
+		if (zr_slot_kind(fresh) == ZR_SLOT_KIND_OBJECT)
+			fresh |= now & ZR_SLOT_UNUSED;
 		/* The leaf is there and the limit yields: this does not fail. */
 		r = zr_pages_publish_locked(pages, page_no, fresh, ZR_LIMIT_YIELDS, &stale);
 		ZR_ASSERT(r == 0);

@@ -25,6 +25,20 @@ static int derive_node(void *context, zr_position position)
 	return zr_pool_derive_mark(&derivation->pages->engine->pool, position, ZR_PAGE_SIZE);
 }
 
+static int derive_age_node(void *context, zr_position position)
+{
+	struct derivation *derivation = context;
+
+	++derivation->tally.n_age_nodes;
+	return zr_pool_derive_mark(&derivation->pages->engine->pool, position, ZR_PAGE_SIZE);
+}
+
+/* Any age is one. */
+static int pass_age(void *context, uint64_t word_no, uint64_t ages)
+{
+	return 0;
+}
+
 static int derive_slot(void *context, uint64_t page_no, zr_slot slot)
 {
 	struct derivation *derivation = context;
@@ -50,13 +64,15 @@ int zr_pages_derive(struct zr_pages *pages)
 	int r;
 
 	r = zr_slots_walk(&pages->slots, derive_node, derive_slot, &derivation);
+	if (r == 0)
+		r = zr_slots_walk(&pages->ages, derive_age_node, pass_age, &derivation);
 	if (r < 0)
 		return r;
 
-	used = derivation.tally.gauge[ZR_GAUGE_CELL_BYTES] +
-	       (int64_t)derivation.tally.n_nodes * ZR_NODE_BYTES;
+	used = zr_pages_tally_used(&derivation.tally);
 	zr_pages_tally_apply(pages, &derivation.tally);
 	atomic_store(&pages->slots.xn_nodes, derivation.tally.n_nodes);
+	atomic_store(&pages->ages.xn_nodes, derivation.tally.n_age_nodes);
 	atomic_store(&pages->xused_bytes, used);
 	(void)zr_pages_peak(pages, (uint64_t)used);
 	return 0;
@@ -67,6 +83,14 @@ static int count_node(void *context, zr_position position)
 	struct derivation *derivation = context;
 
 	++derivation->tally.n_nodes;
+	return 0;
+}
+
+static int count_age_node(void *context, zr_position position)
+{
+	struct derivation *derivation = context;
+
+	++derivation->tally.n_age_nodes;
 	return 0;
 }
 
@@ -85,10 +109,10 @@ void zr_pages_validate(struct zr_pages *pages)
 	struct zr_tally kept;
 
 	(void)zr_slots_walk(&pages->slots, count_node, count_slot, &derivation);
+	(void)zr_slots_walk(&pages->ages, count_age_node, pass_age, &derivation);
 	zr_pages_tally(pages, &kept);
 	ZR_ASSERT(memcmp(&kept, &derivation.tally, sizeof(kept)) == 0);
-	ZR_ASSERT(atomic_load(&pages->xused_bytes) ==
-		  kept.gauge[ZR_GAUGE_CELL_BYTES] + (int64_t)kept.n_nodes * ZR_NODE_BYTES);
+	ZR_ASSERT(atomic_load(&pages->xused_bytes) == zr_pages_tally_used(&kept));
 }
 
 struct frames {

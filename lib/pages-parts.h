@@ -10,6 +10,7 @@
  *   pages-change.c   changes in the background: move, recompress
  *   pages-back.c     pages that are on the backing file
  *   pages-derive.c   derivation
+ *   ages.c           ages, a noun of its own
  *
  * Ownership: as pages.h.
  * Locking:   names with _locked want the stripe of the page exclusive, decoding wants it shared.
@@ -35,6 +36,13 @@ zr_slot zr_pages_slot(const _Atomic zr_slot *slotp);
 /* Take @n_bytes from the limits, of the disk and of all. Not more than nothing always succeeds, so
  * that what does not grow can be overwritten at the limit. Return: 0 or -ENOSPC. */
 int zr_pages_charge(struct zr_pages *pages, int64_t n_bytes, enum zr_limit limit);
+
+/* What a disk with these figures is charged. */
+static inline int64_t zr_pages_tally_used(const struct zr_tally *tally)
+{
+	return tally->gauge[ZR_GAUGE_CELL_BYTES] +
+	       (int64_t)(tally->n_nodes + tally->n_age_nodes) * ZR_NODE_BYTES;
+}
 
 /* Give back, which cannot fail. */
 void zr_pages_uncharge(struct zr_pages *pages, int64_t n_bytes);
@@ -81,6 +89,9 @@ int zr_pages_decode(struct zr_pages *pages, struct zr_ctx *ctx, zr_slot slot, vo
  */
 int zr_pages_publish_locked(struct zr_pages *pages, uint64_t page_no, zr_slot fresh,
 			    enum zr_limit limit, zr_slot *stalep);
+
+/* Free a tree of ages that was unhooked. */
+void zr_ages_retire(struct zr_pages *pages, zr_position root);
 
 /* Free the object of a slot that nobody can see any more, or its frame. */
 void zr_pages_retire_slot(struct zr_pages *pages, zr_slot slot);

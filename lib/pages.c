@@ -79,6 +79,7 @@ void zr_pages_init(struct zr_pages *pages, struct zr_engine *engine, struct zr_e
 	zr_mutex_init(&pages->change, ZR_RANK_CHANGE);
 	pages->backing = NULL;
 	zr_slots_init(&pages->slots, &engine->pool, &entry->root);
+	zr_slots_init(&pages->ages, &engine->pool, &entry->ages_root);
 	for (i = 0; i < ZR_N_GAUGES; ++i)
 		atomic_init(&pages->xgauges[i], 0);
 	atomic_init(&pages->xused_bytes, 0);
@@ -117,6 +118,7 @@ void zr_pages_deinit(struct zr_pages *pages)
 		}
 	}
 	zr_pages_set_backing(pages, NULL);
+	zr_slots_deinit(&pages->ages);
 	zr_slots_deinit(&pages->slots);
 	zr_mutex_deinit(&pages->change);
 }
@@ -435,11 +437,14 @@ static zr_slot slot_use(_Atomic zr_slot *slotp)
 
 	zr_assert_held(ZR_RANK_STRIPE);
 
-	if (slot & ZR_SLOT_IDLE)
-		(void)atomic_compare_exchange_strong_explicit(slotp, &slot, slot & ~ZR_SLOT_IDLE,
+	/* No other kind has these bits for marks. */
+	if (slot & ZR_SLOT_MARKS && zr_slot_kind(slot) == ZR_SLOT_KIND_OBJECT) {
+		(void)atomic_compare_exchange_strong_explicit(slotp, &slot, slot & ~ZR_SLOT_MARKS,
 							      memory_order_acq_rel,
 							      memory_order_acquire);
-	return slot & ~ZR_SLOT_IDLE;
+		slot &= ~ZR_SLOT_MARKS;
+	}
+	return slot;
 }
 
 int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, void *page)
@@ -662,6 +667,7 @@ struct zr_stale zr_pages_unhook(struct zr_pages *pages)
 
 	zr_stripes_lock_all(&pages->engine->stripes);
 	stale.root = zr_slots_unhook_all(&pages->slots);
+	stale.ages_root = zr_slots_unhook_all(&pages->ages);
 	for (i = 0; i < ZR_N_GAUGES; ++i)
 		atomic_store_explicit(&pages->xgauges[i], 0, memory_order_relaxed);
 	zr_pages_uncharge(pages, atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed));
@@ -674,6 +680,7 @@ void zr_pages_retire(struct zr_pages *pages, struct zr_stale stale)
 	struct retirement retirement = { pages->engine, stale.backing };
 
 	zr_slots_retire(&pages->slots, stale.root, retire_slot, &retirement);
+	zr_ages_retire(pages, stale.ages_root);
 	if (stale.backing)
 		atomic_fetch_sub(&stale.backing->xusers, 1);
 }
@@ -697,9 +704,10 @@ void zr_pages_tally_frozen(struct zr_pages *pages, struct zr_tally *tally)
 	for (i = 0; i < ZR_N_GAUGES; ++i)
 		tally->gauge[i] = atomic_load_explicit(&pages->xgauges[i], memory_order_relaxed);
 	tally->n_nodes = atomic_load_explicit(&pages->slots.xn_nodes, memory_order_relaxed);
+	tally->n_age_nodes = atomic_load_explicit(&pages->ages.xn_nodes, memory_order_relaxed);
 	/* Nobody is between a charge and its slot. */
 	ZR_ASSERT(atomic_load_explicit(&pages->xused_bytes, memory_order_relaxed) ==
-		  tally->gauge[ZR_GAUGE_CELL_BYTES] + (int64_t)tally->n_nodes * ZR_NODE_BYTES);
+		  zr_pages_tally_used(tally));
 }
 
 void zr_pages_tally(struct zr_pages *pages, struct zr_tally *tally)

@@ -113,7 +113,8 @@ enum zr_gauge {
 /* One agreed set of figures. */
 struct zr_tally {
 	int64_t gauge[ZR_N_GAUGES];
-	uint64_t n_nodes; /* of the slot tree, 4096 bytes each */
+	uint64_t n_nodes;     /* of the slot tree, 4096 bytes each */
+	uint64_t n_age_nodes; /* of the tree of ages */
 };
 
 struct zr_pages {
@@ -128,6 +129,7 @@ struct zr_pages {
 	uint64_t disk_id;
 	struct zr_counters *counters; /* in the disk's entry */
 	struct zr_slots slots;
+	struct zr_slots ages; /* ages.h */
 	_Atomic int64_t xgauges[ZR_N_GAUGES];
 	_Atomic int64_t xused_bytes;   /* cells and nodes: what the limit is compared with */
 	_Atomic uint64_t xlimit_bytes; /* 0: none */
@@ -213,6 +215,7 @@ bool zr_page_is_data(struct zr_pages *pages, uint64_t page_no);
 /* What was taken out at once, and is to be freed at leisure. */
 struct zr_stale {
 	zr_position root;           /* 0: nothing */
+	zr_position ages_root;      /* the same */
 	struct zr_backing *backing; /* where its frames are: the pages may have another by then */
 };
 

@@ -15,6 +15,7 @@
  *        5..7   codec           number in the disk's codec table
  *        8..19  length - 1      stored bytes, 1..4096; 4096 is the raw page
  *       20..61  position        in 16-byte units: 64 TiB; of the store, or of the backing file
+ *       62      unused          of an object: since its age was looked at (ages.h)
  *   same-filled:
  *        5..7   form            how the 64-bit word is kept
  *        8..63  value           the word's low 56 bits sign-extended; or 32 bits, repeated; or the
@@ -57,10 +58,16 @@ enum zr_slot_form {
  * meanwhile. So it sets this bit first, every new slot is without, and publishing wants it set. */
 #define ZR_SLOT_PENDING ((zr_slot)1 << 4)
 
-/* Of objects alone. Readers clear it under a stripe that they share; so of all bits it alone may
- * change while somebody else has the stripe shared. */
+/* Of objects alone. Readers clear the marks under a stripe that they share; so of all bits these
+ * alone may change while somebody else has the stripe shared. */
 #define ZR_SLOT_IDLE           ((zr_slot)1 << 2)
 #define ZR_SLOT_INCOMPRESSIBLE ((zr_slot)1 << 3)
+
+/* The same for ages. The idle mark cannot be it, too: people set and clear that one. */
+#define ZR_SLOT_UNUSED ((zr_slot)1 << 62)
+
+/* What goes when a page is used. */
+#define ZR_SLOT_MARKS (ZR_SLOT_IDLE | ZR_SLOT_UNUSED)
 
 static inline enum zr_slot_kind zr_slot_kind(zr_slot slot)
 {
@@ -158,10 +165,10 @@ static inline zr_slot zr_slot_moved(zr_slot slot, zr_position position)
 	return (slot & ~ZR_SLOT_PENDING & ~((zr_slot)ZR_POSITION_MAX << shift)) | position << shift;
 }
 
-/* Is it what @slot was, but for the mark, which comes and goes whatever else happens? */
+/* Is it what @slot was, but for the marks, which come and go whatever else happens? */
 static inline bool zr_slot_is_still(zr_slot now, zr_slot slot)
 {
-	return ((now ^ slot) & ~ZR_SLOT_IDLE) == 0;
+	return ((now ^ slot) & ~ZR_SLOT_MARKS) == 0;
 }
 
 /* Could a store hold this word? Guards against garbage at attach. */
@@ -177,7 +184,7 @@ static inline bool zr_slot_is_sound(zr_slot slot)
 		       (zr_slot_form(slot) == ZR_SLOT_FORM_OBJECT && zr_slot_position(slot) > 0 &&
 			slot >> 8 <= ZR_POSITION_MAX);
 	case ZR_SLOT_KIND_OBJECT:
-		return zr_slot_position(slot) > 0 && slot >> 62 == 0;
+		return zr_slot_position(slot) > 0 && slot >> 63 == 0;
 	case ZR_SLOT_KIND_WRITTEN_BACK:
 	default:
 		return zr_slot_file_position(slot) > 0 && slot >> 62 == 0 &&

@@ -31,6 +31,8 @@ void zr_disk_counts(const struct zr_disk *disk, struct zr_counts *counts)
 	counts->bd_writes = word_get(&counters->bd_writes);
 	counts->failed_backing_reads = word_get(&counters->failed_backing_reads);
 	counts->failed_backing_writes = word_get(&counters->failed_backing_writes);
+	counts->policy_recompressions = word_get(&counters->policy_recompressions);
+	counts->policy_writes = word_get(&counters->policy_writes);
 }
 
 void zr_store_reset_counters(struct zr_store *store)

@@ -24,6 +24,7 @@ struct zr_counts {
 	uint64_t num_reads, num_writes, failed_reads, failed_writes, invalid_io, notify_free;
 	uint64_t num_discards, huge_pages_since, undecodable_pages;
 	uint64_t bd_reads, bd_writes, failed_backing_reads, failed_backing_writes;
+	uint64_t policy_recompressions, policy_writes;
 };
 
 struct zr_snapshot_disk {

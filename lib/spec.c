@@ -32,6 +32,7 @@ void zr_daemon_spec_init(struct zr_daemon_spec *spec, uint64_t ram_bytes)
 	*spec = (struct zr_daemon_spec){ .ram_bytes = ram_bytes,
 					 .watchdog_s = ZR_WATCHDOG_DEFAULT,
 					 .poll_us = ZR_POLL_US_DEFAULT,
+					 .policy_cpu = ZR_POLICY_CPU_DEFAULT,
 					 .uring_depth = ZR_URING_DEPTH_DEFAULT };
 }
 

@@ -27,6 +27,10 @@
 #define ZR_POLL_US_MAX     1000u
 #define ZR_POLL_US_DEFAULT 200u
 
+/* Percent of a core that is taken for what disks want done by themselves. */
+#define ZR_POLICY_CPU_MAX     100u
+#define ZR_POLICY_CPU_DEFAULT 5u
+
 /* Which way requests come from the kernel. */
 enum zr_transport {
 	ZR_TRANSPORT_CLASSIC,
@@ -57,6 +61,7 @@ struct zr_daemon_spec {
 	unsigned int n_threads;   /* 0: one for each core */
 	uint32_t watchdog_s;      /* 0: none */
 	uint32_t poll_us;         /* 0: none */
+	uint32_t policy_cpu;      /* percent of a core; 0: policies rest */
 	enum zr_transport transport;
 	uint32_t uring_depth;
 };

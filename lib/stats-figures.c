@@ -48,6 +48,8 @@ OF_DISK(undecodable_pages, disk->counts.undecodable_pages)
 OF_DISK(tables, disk->figures.table_bytes)
 OF_DISK(in_use, context->n_open ? context->n_open(context->context, disk->entry_no) : 0)
 OF_DISK(discard, disk->counts.num_discards)
+OF_DISK(policy_recompressed, disk->counts.policy_recompressions)
+OF_DISK(policy_written_back, disk->counts.policy_writes)
 OF_DISK(fragmentation, disk->figures.total_bytes - disk->figures.used_bytes)
 OF_DISK(bd_count, disk->figures.tally.gauge[ZR_GAUGE_WRITTEN_BACK])
 OF_DISK(bd_reads, disk->counts.bd_reads)
@@ -155,6 +157,10 @@ const struct zr_figure zr_figures_disk[] = {
 	ROW(discard, "Discard", "discard_total", REQUESTS, COUNTER, 0, "Requests to discard"),
 	ROW(fragmentation, "Fragmentation", "fragmentation_bytes", BYTES, GAUGE, 0,
 	    "The disk's share of free cells that are not kept ahead"),
+	ROW(policy_recompressed, "PolicyRecompressed", "policy_recompressed_pages_total", PAGES,
+	    COUNTER, 0, "Pages that recompress_age made smaller"),
+	ROW(policy_written_back, "PolicyWrittenBack", "policy_written_back_pages_total", PAGES,
+	    COUNTER, 0, "Pages that writeback_age took to the backing file"),
 	ROW(bd_count, "WrittenBack", "written_back_pages", PAGES, GAUGE, BACKED,
 	    "Pages that are on the backing file"),
 	ROW(backing_used, "BackingUsed", "backing_used_bytes", BYTES, GAUGE, BACKED,

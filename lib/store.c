@@ -181,7 +181,40 @@ bool zr_store_attrs_are_sound(const struct zr_attrs *attrs)
 	       attrs->on_limit <= ZR_ON_LIMIT_ENOSPC &&
 	       attrs->backing_key <= ZR_BACKING_KEY_RANDOM && attrs->writeback_at <= 100 &&
 	       attrs->spill_above_bytes <= ZR_PAGE_SIZE && attrs->writeback_batch_size > 0 &&
-	       attrs->writeback_batch_size <= ZR_WRITEBACK_BATCH_SIZE_MAX;
+	       attrs->writeback_batch_size <= ZR_WRITEBACK_BATCH_SIZE_MAX &&
+	       attrs->idle_age_s <= ZR_AGE_S_MAX && attrs->recompress_age_s <= ZR_AGE_S_MAX &&
+	       attrs->writeback_age_s <= ZR_AGE_S_MAX && attrs->compact_at <= 100;
+}
+
+static bool has_policies(const struct zr_attrs *attrs)
+{
+	return zr_attrs_keep_ages(attrs) || attrs->compact_at != 0;
+}
+
+bool zr_store_has_policies(struct zr_store *store)
+{
+	const uint64_t n_entries = atomic_load(&store->superblock->n_entries);
+	struct zr_attrs attrs;
+	struct zr_disk *disk;
+	unsigned int i;
+
+	if (store->loaded) {
+		ZR_GUARD_SHARED(&store->dir);
+		for (disk = store->disks; disk; disk = disk->next) {
+			zr_disk_attrs(disk, &attrs);
+			if (has_policies(&attrs))
+				return true;
+		}
+		return false;
+	}
+	for (i = 0; i < zr_min(n_entries, ZR_DISKS_MAX); ++i) {
+		const struct zr_entry *entry = zr_store_entry(store, i);
+
+		if (atomic_load(&entry->id) != 0 &&
+		    has_policies(&entry->attrs[atomic_load(&entry->valid) & 1]))
+			return true;
+	}
+	return false;
 }
 
 /* making: an entry is claimed, filled, and the disk in it made; its id and its place on the list

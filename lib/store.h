@@ -172,6 +172,10 @@ int zr_store_back(struct zr_store *store, struct zr_disk *disk, uint64_t id);
  * of which it can be? */
 bool zr_store_punch(struct zr_store *store, uint32_t n_least);
 
+/* Does any disk want something done by itself, as policy.h has it? May be asked before the store is
+ * loaded, and may change at any time then. */
+bool zr_store_has_policies(struct zr_store *store);
+
 /* Where room below a limit is waited for. */
 struct zr_room *zr_store_room(struct zr_store *store);
 

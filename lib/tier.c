@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
+#include "budget.h"
 #include "clean.h"
 #include "disk-parts.h"
 
@@ -38,10 +39,14 @@
 #define PUNCH_BLOCKS 16
 #define PUNCH_ALL_NS (10000 * MS_NS)
 
+/* A frame is no longer than that, whatever it is sealed with. */
+#define FRAME_BYTES_MOST (ZR_PAGE_SIZE + 256)
+
 struct zr_tier {
 	struct zr_store *store;
 	struct zr_batch *batch;
 	struct zr_cleaner *cleaner;
+	struct zr_policy *policy;
 	pthread_t thread;
 	sem_t may_begin;
 	bool has_begun; /* the caller's */
@@ -114,17 +119,30 @@ static void mark_far(struct zr_disk *disk)
 	}
 }
 
+/* Not used since it was marked or, where ages are known, @from or older. */
+static bool is_cold(zr_slot slot, zr_age age, zr_age from)
+{
+	if (zr_slot_kind(slot) != ZR_SLOT_KIND_OBJECT)
+		return false;
+	return from != 0 ? slot & ZR_SLOT_UNUSED && age >= from : slot & ZR_SLOT_IDLE;
+}
+
 /* Name pages of the leaf that the hand is in. Return: is the batch full? */
 static bool gather_leaf(struct zr_tier *tier, struct zr_disk *disk,
-			const zr_slot slots[ZR_LEAF_SLOTS], uint32_t *np)
+			const zr_slot slots[ZR_LEAF_SLOTS], zr_age from, uint32_t *np)
 {
 	uint64_t *hand = &disk->pages.hand;
+	zr_age ages[ZR_LEAF_SLOTS] = { 0 };
 	bool full = false;
 
+	if (from != 0) {
+		ZR_GUARD_SHARED(&disk->shape);
+		zr_ages_copy(&disk->pages, *hand >> ZR_LEAF_SHIFT, ages);
+	}
 	do {
-		const zr_slot slot = slots[*hand % ZR_LEAF_SLOTS];
+		const unsigned int i = *hand % ZR_LEAF_SLOTS;
 
-		if (zr_slot_kind(slot) != ZR_SLOT_KIND_OBJECT || !(slot & ZR_SLOT_IDLE))
+		if (!is_cold(slots[i], ages[i], from))
 			continue;
 		++*np;
 		full = zr_batch_add(tier->batch, *hand);
@@ -133,9 +151,10 @@ static bool gather_leaf(struct zr_tier *tier, struct zr_disk *disk,
 }
 
 /* Name a batch of pages that were not used since they were marked, or what there is of them. If there
- * is none in all of the disk, any will do. Return: how many. */
-static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk)
+ * is none in all of the disk, any will do; but not with @from. Return: how many. */
+static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk, zr_age from)
 {
+	const unsigned int n_rounds_most = from != 0 ? ROUNDS_ALL : ROUNDS;
 	uint64_t *hand = &disk->pages.hand;
 	zr_slot slots[ZR_LEAF_SLOTS];
 	unsigned int n_rounds = 0;
@@ -143,7 +162,7 @@ static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk)
 	uint32_t n = 0;
 
 	mark_far(disk);
-	while (n_rounds < ROUNDS && !atomic_load(&tier->xstop)) {
+	while (n_rounds < n_rounds_most && !atomic_load(&tier->xstop)) {
 		leaf_no = *hand >> ZR_LEAF_SHIFT;
 		if (!leaf_next(disk, &leaf_no, slots)) {
 			*hand = 0;
@@ -152,7 +171,7 @@ static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk)
 			continue;
 		}
 		*hand = zr_max(*hand, leaf_no << ZR_LEAF_SHIFT);
-		if (gather_leaf(tier, disk, slots, &n))
+		if (gather_leaf(tier, disk, slots, from, &n))
 			return n;
 		if (n_rounds >= ROUNDS_ALL)
 			leaf_mark(disk, leaf_no);
@@ -204,6 +223,16 @@ static void mark_ahead(struct zr_tier *tier, struct zr_disk *disk)
 		leaf_mark(disk, leaf_no);
 }
 
+/* Write what is named, on the disk's account of the day. */
+static int flush(struct zr_tier *tier, struct zr_disk *disk, uint64_t *n_writtenp)
+{
+	const uint64_t before = zr_batch_bytes(tier->batch);
+	const int r = zr_batch_flush(tier->batch, n_writtenp);
+
+	zr_budget_note(disk->entry, zr_batch_bytes(tier->batch) - before, zr_boot_ns());
+	return r;
+}
+
 enum {
 	SPILL_E_NOTHING = 1, /* all that can be on the file is */
 };
@@ -214,12 +243,21 @@ enum {
 /* One batch. Return: 0, SPILL_E_NOTHING, or what the file refuses. */
 static int spill_once(struct zr_tier *tier, struct zr_disk *disk, uint64_t *n_writtenp)
 {
+	const struct zr_batch_filter oldest = { .marks = ZR_SLOT_UNUSED };
 	const struct zr_batch_filter cold = { .marks = ZR_SLOT_IDLE };
+	const zr_age from = (zr_age)atomic_load(&disk->plan.xoldest_from);
 
+	if (from != 0) {
+		zr_batch_begin(tier->batch, disk, &oldest);
+		if (gather_cold(tier, disk, from) > 0)
+			return flush(tier, disk, n_writtenp);
+		/* Until ages were looked at again. */
+		atomic_store(&disk->plan.xoldest_from, 0);
+	}
 	zr_batch_begin(tier->batch, disk, &cold);
-	if (gather_cold(tier, disk) == 0)
+	if (gather_cold(tier, disk, 0) == 0)
 		return SPILL_E_NOTHING;
-	return zr_batch_flush(tier->batch, n_writtenp);
+	return flush(tier, disk, n_writtenp);
 }
 
 /* files that are full of holes */
@@ -325,26 +363,43 @@ static void spill_if_wanted(struct zr_tier *tier, struct zr_disk *disk)
 
 /* what is too large to stay */
 
+/* At most that many pages may go today. */
+static uint64_t n_affordable(struct zr_disk *disk)
+{
+	struct zr_attrs attrs;
+
+	zr_disk_attrs(disk, &attrs);
+	return zr_budget_left(disk->entry, attrs.writeback_daily_bytes, zr_boot_ns()) /
+	       FRAME_BYTES_MOST;
+}
+
+/* Return: 0, -EDQUOT where more may not go today, -errno. */
 static int flush_larger(struct zr_tier *tier, struct zr_disk *disk, uint32_t above)
 {
 	const struct zr_batch_filter larger = { .n_bytes_min = above + 1 };
+	uint64_t leaf_no, n_written = 0, n_left = n_affordable(disk);
 	zr_slot slots[ZR_LEAF_SLOTS];
-	uint64_t leaf_no, n_written = 0;
 	unsigned int i;
-	int r = 0;
+	int r = n_left == 0 ? -EDQUOT : 0;
 
 	zr_batch_begin(tier->batch, disk, &larger);
 	for (leaf_no = 0; r == 0 && !atomic_load(&tier->xstop) && leaf_next(disk, &leaf_no, slots);
 	     ++leaf_no) {
 		for (i = 0; r == 0 && i < ZR_LEAF_SLOTS; ++i) {
-			if (zr_slot_kind(slots[i]) == ZR_SLOT_KIND_OBJECT &&
-			    zr_slot_length(slots[i]) > above &&
-			    zr_batch_add(tier->batch, (leaf_no << ZR_LEAF_SHIFT) + i))
-				r = zr_batch_flush(tier->batch, &n_written);
+			if (zr_slot_kind(slots[i]) != ZR_SLOT_KIND_OBJECT ||
+			    zr_slot_length(slots[i]) <= above)
+				continue;
+			if (!zr_batch_add(tier->batch, (leaf_no << ZR_LEAF_SHIFT) + i) &&
+			    --n_left > 0)
+				continue;
+			r = flush(tier, disk, &n_written);
+			n_left = n_affordable(disk);
+			if (r == 0 && n_left == 0)
+				r = -EDQUOT;
 		}
 	}
 	if (r == 0)
-		r = zr_batch_flush(tier->batch, &n_written);
+		r = flush(tier, disk, &n_written);
 	if (n_written > 0)
 		zr_room_tell(&disk->engine->room);
 	return r;
@@ -361,7 +416,10 @@ static void spill_larger(struct zr_tier *tier, struct zr_disk *disk)
 	if (r < 0)
 		/* They stay, and nobody tells of more. */
 		atomic_store(&disk->pages.xhas_larger, true);
-	look_by(tier, zr_monotonic_ns() + (r < 0 ? LOOK_NS : REST_NS));
+	if (r == -EDQUOT)
+		look_by(tier, zr_monotonic_ns() + zr_budget_rest_ns(zr_boot_ns()));
+	else
+		look_by(tier, zr_monotonic_ns() + (r < 0 ? LOOK_NS : REST_NS));
 }
 
 /* all of it */
@@ -392,6 +450,34 @@ static void refuse_in_the_end(struct zr_tier *tier)
 		disk->pages.waits_for_others = false;
 		zr_disk_unpin(tier->store, disk);
 	}
+}
+
+/* what policies want */
+
+static bool is_urgent(const struct zr_tier *tier)
+{
+	return atomic_load(&tier->xstop) || atomic_load(&zr_store_room(tier->store)->xwanted);
+}
+
+/* A step of each disk in turn, until somebody waits for room or there is nothing to do now. */
+static void follow_policies(struct zr_tier *tier)
+{
+	struct zr_moment moment;
+	struct zr_disk *disk;
+	int64_t when, soonest = 0;
+	uint64_t id;
+
+	do {
+		moment = (struct zr_moment){ zr_monotonic_ns(), zr_boot_ns() };
+		soonest = ZR_POLICY_NEVER;
+		for (id = 0; !is_urgent(tier) && (disk = zr_store_next(tier->store, id));
+		     zr_disk_unpin(tier->store, disk)) {
+			id = disk->id;
+			when = zr_policy_step(tier->policy, disk, &moment);
+			soonest = (int64_t)zr_min((uint64_t)soonest, (uint64_t)when);
+		}
+	} while (!is_urgent(tier) && soonest <= moment.now_ns);
+	look_by(tier, soonest);
 }
 
 static void look(struct zr_tier *tier)
@@ -425,6 +511,7 @@ static void *run(void *context)
 		;
 	while (!atomic_load(&tier->xstop)) {
 		look(tier);
+		follow_policies(tier);
 		zr_room_await_want(zr_store_room(tier->store), tier->look_ns);
 	}
 	return NULL;
@@ -447,7 +534,7 @@ static int thread_start(struct zr_tier *tier)
 	return -error;
 }
 
-int zr_tier_new(struct zr_tier **tierp, struct zr_store *store)
+int zr_tier_new(struct zr_tier **tierp, struct zr_store *store, const struct zr_policy_host *host)
 {
 	struct zr_tier *tier;
 	int r;
@@ -462,8 +549,11 @@ int zr_tier_new(struct zr_tier **tierp, struct zr_store *store)
 	if (r == 0)
 		r = zr_cleaner_new(&tier->cleaner);
 	if (r == 0)
+		r = zr_policy_new(&tier->policy, host, tier->batch);
+	if (r == 0)
 		r = thread_start(tier);
 	if (r < 0) {
+		zr_policy_free(tier->policy);
 		zr_cleaner_free(tier->cleaner);
 		zr_batch_free(tier->batch);
 		zr_must(sem_destroy(&tier->may_begin));
@@ -494,6 +584,7 @@ struct zr_tier *zr_tier_free(struct zr_tier *tier)
 	zr_room_want(zr_store_room(tier->store));
 	zr_must(pthread_join(tier->thread, NULL));
 	zr_room_make(zr_store_room(tier->store), false);
+	zr_policy_free(tier->policy);
 	zr_cleaner_free(tier->cleaner);
 	zr_batch_free(tier->batch);
 	zr_must(sem_destroy(&tier->may_begin));

@@ -438,6 +438,8 @@ int reload_run(struct reload *reload, struct zr_store *store, struct fs *fs)
 	}
 
 	config_take(reload, &run, fs);
+	if (tiering_provide(fs->tiering) < 0)
+		log_line("no memory for who does what disks want done by themselves");
 	added_deinit(&run, false);
 	config_free(reload->config);
 	reload->config = ZR_STEAL(config);

@@ -105,7 +105,8 @@ struct shelf {
 	uint64_t suspects[SHELF_SUSPECTS];  /* in hand when a worker died of a fault last */
 	_Atomic uint64_t poison[SHELF_SUSPECTS]; /* in hand at two such deaths in a row; 0: none */
 	struct record records[SHELF_RECORDS];
-	_Atomic uint32_t poll_us; /* 0: who waits for a request sleeps at once */
+	_Atomic uint32_t poll_us;    /* 0: who waits for a request sleeps at once */
+	_Atomic uint32_t policy_cpu; /* percent of a core; 0: policies rest */
 };
 
 #define SHELF_HANDLES 32768u

@@ -230,6 +230,7 @@ static int store_fill(struct backings *backings, const struct config *config)
 
 	atomic_store(&shelf->watchdog_s, config->daemon.watchdog_s);
 	atomic_store(&shelf->poll_us, config->daemon.poll_us);
+	atomic_store(&shelf->policy_cpu, config->daemon.policy_cpu);
 	zr_store_set_mem_limit(store, config->daemon.mem_limit_bytes);
 	for (i = 0; r == 0 && i < config->n_disks; ++i)
 		r = disk_add(backings, ctx, &config->disks[i].spec);

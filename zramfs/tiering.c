@@ -8,16 +8,32 @@
 
 #include "batch.h"
 #include "channel.h"
+#include "policy.h"
 #include "tier.h"
 
 /* How often who waits for the batch asks whether to go on. */
 #define ASK_NS (50 * INT64_C(1000000))
 
-int tiering_init(struct tiering *tiering, struct zr_store *store)
+static uint32_t policy_cpu(void *context)
+{
+	const struct tiering *tiering = context;
+
+	return atomic_load(tiering->policy_cpu);
+}
+
+static int pressure(void *context)
+{
+	struct tiering *tiering = context;
+
+	return pressure_read(&tiering->pressure);
+}
+
+int tiering_init(struct tiering *tiering, struct zr_store *store,
+		 const _Atomic uint32_t *policy_cpu)
 {
 	pthread_condattr_t attr;
 
-	*tiering = (struct tiering){ 0 };
+	*tiering = (struct tiering){ .pressure.fd = -1, .policy_cpu = policy_cpu };
 	pthread_mutex_init(&tiering->making, NULL);
 	pthread_mutex_init(&tiering->lending, NULL);
 	pthread_condattr_init(&attr);
@@ -32,6 +48,7 @@ void tiering_deinit(struct tiering *tiering, bool is_over)
 	bool is_idle;
 
 	tiering->tier = zr_tier_free(tiering->tier);
+	pressure_close(&tiering->pressure);
 	pthread_mutex_lock(&tiering->lending);
 	is_idle = !tiering->is_lent;
 	pthread_mutex_unlock(&tiering->lending);
@@ -44,16 +61,27 @@ void tiering_deinit(struct tiering *tiering, bool is_over)
 	backings_deinit(&tiering->backings);
 }
 
-static int provide_locked(struct tiering *tiering)
+static int provide_tier_locked(struct tiering *tiering)
+{
+	const struct zr_policy_host host = { tiering, pressure, policy_cpu };
+
+	if (tiering->tier)
+		return 0;
+	if (tiering->pressure.fd < 0)
+		pressure_open(&tiering->pressure);
+	return zr_tier_new(&tiering->tier, tiering->backings.store, &host);
+}
+
+static int provide_locked(struct tiering *tiering, bool has_files)
 {
 	int r = 0;
 
-	if (tiering->channel)
+	if (has_files && tiering->channel)
 		r = channel_let_wait(tiering->channel);
-	if (r == 0 && !tiering->tier)
-		r = zr_tier_new(&tiering->tier, tiering->backings.store);
+	if (r == 0)
+		r = provide_tier_locked(tiering);
 	pthread_mutex_lock(&tiering->lending);
-	if (r == 0 && !tiering->batch && !tiering->is_lent)
+	if (r == 0 && has_files && !tiering->batch && !tiering->is_lent)
 		r = zr_batch_new(&tiering->batch);
 	pthread_mutex_unlock(&tiering->lending);
 	if (r == 0 && tiering->may_begin)
@@ -63,14 +91,23 @@ static int provide_locked(struct tiering *tiering)
 
 int tiering_provide(struct tiering *tiering)
 {
-	int r;
+	const bool has_files = backings_are_there(&tiering->backings);
+	int r = 0;
 
-	if (!backings_are_there(&tiering->backings))
-		return 0;
 	pthread_mutex_lock(&tiering->making);
-	r = provide_locked(tiering);
+	tiering->follows = tiering->follows || zr_store_has_policies(tiering->backings.store);
+	if (has_files || tiering->follows)
+		r = provide_locked(tiering, has_files);
 	pthread_mutex_unlock(&tiering->making);
 	return r;
+}
+
+int tiering_follow_policies(struct tiering *tiering)
+{
+	pthread_mutex_lock(&tiering->making);
+	tiering->follows = true;
+	pthread_mutex_unlock(&tiering->making);
+	return tiering_provide(tiering);
 }
 
 int tiering_begin(struct tiering *tiering)
@@ -122,7 +159,8 @@ int tiering_hold(struct tiering *tiering, struct zr_disk_spec *spec, struct zr_s
 
 	r = backings_hold(&tiering->backings, spec, stop);
 	if (r == 0)
-		r = tiering_provide(tiering);
+		r = zr_policy_is_on(&spec->attrs) ? tiering_follow_policies(tiering)
+						  : tiering_provide(tiering);
 	if (r < 0)
 		tiering_release(tiering, spec);
 	return r;

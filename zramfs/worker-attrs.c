@@ -70,6 +70,29 @@ static void poll_us_set(void *context, uint32_t us)
 	atomic_store(&worker->shelf->poll_us, us);
 }
 
+static uint32_t policy_cpu(void *context)
+{
+	struct worker *worker = context;
+
+	return atomic_load(&worker->shelf->policy_cpu);
+}
+
+static void policy_cpu_set(void *context, uint32_t percent)
+{
+	struct worker *worker = context;
+
+	atomic_store(&worker->shelf->policy_cpu, percent);
+	/* Who follows policies may be waiting for it. */
+	zr_room_want(zr_store_room(worker->store));
+}
+
+static int policies_follow(void *context)
+{
+	struct worker *worker = context;
+
+	return tiering_follow_policies(&worker->tiering);
+}
+
 static int back(void *context, struct zr_disk *disk, const char *path, struct zr_stop stop)
 {
 	struct worker *worker = context;
@@ -103,6 +126,9 @@ void worker_daemon_init(struct worker *worker)
 						  .set_watchdog = watchdog_set,
 						  .poll_us = poll_us,
 						  .set_poll_us = poll_us_set,
+						  .policy_cpu = policy_cpu,
+						  .set_policy_cpu = policy_cpu_set,
+						  .follow_policies = policies_follow,
 						  .back = back,
 						  .take_batch = batch_take,
 						  .give_batch = batch_give };

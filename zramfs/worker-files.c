@@ -33,7 +33,7 @@ int worker_files_make(struct worker *worker)
 	unsigned int i;
 	int r;
 
-	r = tiering_init(&worker->tiering, worker->store);
+	r = tiering_init(&worker->tiering, worker->store, &worker->shelf->policy_cpu);
 	if (r < 0)
 		return r;
 	backings->mount_device = (dev_t)atomic_load(&worker->shelf->mount_device);

@@ -637,6 +637,7 @@ static int stand_by(struct worker *worker, struct wire_message *message)
 			(void)hurry(0, true);
 			zr_store_follow(worker->store);
 			heap_provide(worker);
+			(void)tiering_provide(&worker->tiering);
 			(void)hurry(0, false); /* SERVE has its own */
 		}
 		if (message->kind != WIRE_PREPARE)

@@ -37,12 +37,13 @@ OURS = {
     "backing_size": 0o644, "backing_preallocate": 0o644, "backing_key": 0o644,
     "backing_limit": 0o644, "on_limit": 0o644, "spill_above": 0o644, "writeback_at": 0o644,
     "histogram": 0o444, "fragmentation": 0o444, "same_filled": 0o444, "tables": 0o444,
-    "latency": 0o444,
+    "latency": 0o444, "idle_age": 0o644, "recompress_age": 0o644, "writeback_age": 0o644,
+    "writeback_daily": 0o644, "compact_at": 0o644, "policy": 0o444,
 }
 
 MODES = {**KERNEL, **OF_2013, **OURS}
 DAEMON_MODES = {"threads": 0o444, "mem_limit": 0o644, "generation": 0o444, "safety": 0o444,
-                "upgrade": 0o644, "watchdog": 0o644, "poll_us": 0o644,
+                "upgrade": 0o644, "watchdog": 0o644, "poll_us": 0o644, "policy_cpu": 0o644,
                 "transport": 0o444, "uring_depth": 0o444}
 
 # What each shows of a disk with a size and nothing in it.
@@ -56,6 +57,8 @@ SHOWN = {
     "writeback_limit_enable": "0\n", "writeback_batch_size": "128\n",
     "compressed_writeback": "1\n", "backing_size": "0\n", "backing_preallocate": "0\n",
     "backing_key": "none\n", "backing_limit": "0\n", "on_limit": "enospc\n",
+    "idle_age": "0\n", "recompress_age": "0\n", "writeback_age": "0\n", "writeback_daily": "0\n",
+    "compact_at": "0\n", "policy": "off\n",
     "spill_above": "0\n", "writeback_at": "90\n", "block_state": "", "format": "none\n", "label": "\n",
     "uuid": "\n", "mode": "0600\n", "swap_priority": "100\n",
     "same_filled": "zero 0\n8_bits 0\n16_bits 0\n32_bits 0\n64_bits 0\n",

@@ -19,6 +19,7 @@ COMPCACHE = ["DiskSize", "MemLimit", "NumReads", "NumWrites", "FailedReads", "Fa
              "PagesUsed", "OrigDataSize", "ComprDataSize", "MemUsedTotal"]
 OURS = ["MemUsedMax", "SameFilledPages", "HugePages", "HugePagesSince", "UndecodablePages",
         "RecompressedPages", "Tables", "Ratio", "Algorithm", "InUse", "Discard", "Fragmentation",
+        "PolicyRecompressed", "PolicyWrittenBack",
         "ReadP50", "ReadP99", "ReadMax", "WriteP50", "WriteP99", "WriteMax"]
 TOTAL = ["Disks", "OrigDataSize", "ComprDataSize", "MemUsedTotal", "PagesStored",
          "SameFilledPages", "HugePages", "Tables", "StoreMemory", "Reserve", "Fragmentation",
@@ -38,6 +39,7 @@ JSON_FIGURES = (
     "huge_pages", "tables", "fragmentation", "num_reads", "num_writes", "failed_reads",
     "failed_writes", "invalid_io", "notify_free", "discard", "huge_pages_since",
     "undecodable_pages", "recompressed_pages", "in_use",
+    "policy_recompressed", "policy_written_back",
     # of a backing file, which these disks have not
     "bd_count", "bd_reads", "bd_writes", "backing_used", "backing_limit", "backing_file_size",
     "backing_file_free", "failed_backing_reads", "failed_backing_writes")
@@ -67,6 +69,8 @@ CALLED = {
     "huge_pages": ("HugePages", "huge_pages"),
     "tables": ("Tables", "tables_bytes"),
     "fragmentation": ("Fragmentation", "fragmentation_bytes"),
+    "policy_recompressed": ("PolicyRecompressed", "policy_recompressed_pages_total"),
+    "policy_written_back": ("PolicyWrittenBack", "policy_written_back_pages_total"),
     "num_reads": ("NumReads", "read_pages_total"),
     "num_writes": ("NumWrites", "written_pages_total"),
     "failed_reads": ("FailedReads", "failed_reads_total"),

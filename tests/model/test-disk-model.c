@@ -16,6 +16,7 @@
 #include <errno.h>
 
 #include "census.h"
+#include "policy.h"
 #include "recompress.h"
 
 #define N_DISKS     3u
@@ -46,7 +47,7 @@ static struct rig rig;
 static struct rng rng;
 static struct shadow shadows[N_DISKS];
 static uint64_t limit_all_bytes; /* of all disks together */
-static unsigned long n_refused, n_recompressed;
+static unsigned long n_refused, n_recompressed, n_aged;
 
 static uint64_t below(uint64_t bound)
 {
@@ -440,6 +441,35 @@ static void do_recompress(struct shadow *shadow)
 	check_contents(shadow);
 }
 
+static int change_ages(struct zr_attrs *attrs, void *context)
+{
+	attrs->idle_age_s = below(3) ? 3 : 0;
+	attrs->recompress_age_s = below(3) ? 0 : 20;
+	return 0;
+}
+
+static struct zr_batch *batch;
+static struct zr_policy *policy;
+static struct zr_moment moment = { 1000000000, 1000000000 };
+
+/* Half a minute passes: objects grow older, and are recompressed for it. */
+static void do_age(struct shadow *shadow)
+{
+	struct zr_disk_figures figures;
+	unsigned int i;
+
+	CHECK(zr_disk_change_attrs(shadow->disk, false, change_ages, NULL) == 0);
+	for (i = 0; i < 30; ++i) {
+		moment.now_ns += 1000000000;
+		(void)zr_policy_step(policy, shadow->disk, &moment);
+	}
+	zr_disk_figures(shadow->disk, &figures);
+	n_aged += figures.tally.n_age_nodes > 0;
+	if (!zr_store_has_policies(rig.store))
+		CHECK(figures.tally.n_age_nodes == 0);
+	check_contents(shadow);
+}
+
 static void do_codec(struct shadow *shadow)
 {
 	const struct zr_codec_params params = { (uint32_t)below(ZR_N_ALGORITHMS),
@@ -516,10 +546,10 @@ static const struct {
 	unsigned int weight; /* of 1000 */
 	void (*run)(struct shadow *shadow);
 } operations[] = {
-	{ 392, do_write },    { 130, do_read },     { 170, do_punch }, { 60, do_truncate },
+	{ 380, do_write },    { 130, do_read },     { 170, do_punch }, { 60, do_truncate },
 	{ 40, do_extend },    { 110, do_seek },     { 50, do_limit },  { 13, do_codec },
 	{ 12, do_limit_all }, { 8, do_mark },       { 3, do_reset },   { 2, do_remove },
-	{ 2, do_rename },     { 8, do_recompress },
+	{ 2, do_rename },     { 8, do_recompress }, { 12, do_age },
 };
 
 static void step(void)
@@ -545,6 +575,7 @@ static void test_disks_match_their_shadows(void)
 	unsigned long i;
 
 	rig_init(&rig);
+	CHECK(zr_batch_new(&batch) == 0 && zr_policy_new(&policy, NULL, batch) == 0);
 	for (i = 0; i < n_steps; ++i) {
 		step();
 		if (i % 500 == 499)
@@ -553,9 +584,11 @@ static void test_disks_match_their_shadows(void)
 			do_attach();
 	}
 	check_everything();
-	printf("# %lu steps, %lu refused for the limit, %lu pages recompressed\n", n_steps,
-	       n_refused, n_recompressed);
-	CHECK((n_refused > 0 && n_recompressed > 0) || n_steps < 5000);
+	printf("# %lu steps, %lu refused for the limit, %lu pages recompressed, %lu times ages\n",
+	       n_steps, n_refused, n_recompressed, n_aged);
+	CHECK((n_refused > 0 && n_recompressed > 0 && n_aged > 0) || n_steps < 5000);
+	policy = zr_policy_free(policy);
+	batch = zr_batch_free(batch);
 
 	for (i = 0; i < N_DISKS; ++i)
 		shadows[i].disk = zr_disk_unpin(rig.store, shadows[i].disk);

@@ -17,6 +17,7 @@
 
 #include "batch.h"
 #include "clean.h"
+#include "policy.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,11 +31,12 @@
 #if ZR_DEBUG_LEVEL >= 1
 
 static const char *const points[] = {
-	"allocate",  "backing",    "backing-gone", "clean",       "cleaned",    "compress",
-	"derive",    "derived",    "flip-after",   "flip-before", "format",     "grow",
-	"link",      "made",       "make",         "move",        "provide",    "publish",
-	"published", "punch-leaf", "removed",      "rename-over", "reset",      "retire",
-	"settle",    "shelf",      "shrink",       "truncate",    "write-back", "written",
+	"aged",       "ages-trim", "allocate",  "backing",    "backing-gone", "clean",
+	"cleaned",    "compress",  "derive",    "derived",    "flip-after",   "flip-before",
+	"format",     "grow",      "link",      "made",       "make",         "move",
+	"provide",    "publish",   "published", "punch-leaf", "removed",      "rename-over",
+	"reset",      "retire",    "settle",    "shelf",      "shrink",       "truncate",
+	"write-back", "written",
 };
 
 #define N_POINTS     ZR_ARRAY_SIZE(points)
@@ -72,6 +74,7 @@ static struct notes {
 	bool reached[N_POINTS];
 	struct intent intent;
 	_Atomic unsigned int shelf_pages;
+	_Atomic int64_t clock_ns; /* by which pages age */
 	struct {
 		_Atomic uint64_t size_done, size_begun; /* in units */
 		struct unit units[UNITS_MAX];
@@ -455,6 +458,38 @@ static void write_back(struct zr_disk *disk)
 	CHECK(i == 0 || i == EINVAL); /* it has no size */
 }
 
+static int change_ages(struct zr_attrs *attrs, void *context)
+{
+	attrs->idle_age_s = rng_below(&rng, 4) ? 3 : 0;
+	attrs->recompress_age_s = rng_below(&rng, 4) ? 0 : 3;
+	return 0;
+}
+
+/* Pages grow older, some are recompressed for it, and ages are given up now and then. */
+static void age(struct zr_disk *disk)
+{
+	static struct zr_policy *policy;
+	static struct zr_batch *batch;
+	uint8_t page[ZR_PAGE_SIZE];
+	struct zr_moment moment;
+	unsigned int i;
+	uint64_t at;
+
+	CHECK(batch || zr_batch_new(&batch) == 0);
+	CHECK(policy || zr_policy_new(&policy, NULL, batch) == 0);
+	CHECK(zr_disk_change_attrs(disk, false, change_ages, NULL) == 0);
+	/* All of it is in use: then no age is above 0. */
+	if (rng_below(&rng, 2)) {
+		for (at = 0; at + sizeof(page) <= zr_disk_size(disk); at += sizeof(page))
+			disk_get(&rig, disk, at, page, sizeof(page));
+	}
+	for (i = 0; i < 20; ++i) {
+		atomic_fetch_add(&notes->clock_ns, INT64_C(1000000000));
+		moment = (struct zr_moment){ notes->clock_ns, notes->clock_ns };
+		(void)zr_policy_step(policy, disk, &moment);
+	}
+}
+
 static void clean_file(void)
 {
 	static struct zr_cleaner *cleaner;
@@ -464,6 +499,18 @@ static void clean_file(void)
 	CHECK(cleaner || zr_cleaner_new(&cleaner) == 0);
 	CHECK(zr_clean(rig.store, cleaner, backing, false, NULL, &n_blocks) == 0);
 	zr_store_backing_unuse(backing);
+}
+
+/* With zones that are less than full. */
+static void fill_and_clean(unsigned int area, struct zr_disk *disk)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; ++i)
+		write_back(disk);
+	write_units(area, disk);
+	punch_units(area, disk);
+	clean_file();
 }
 
 /* Records that no disk names, those that were left behind among them. */
@@ -512,9 +559,11 @@ static void change_something(void)
 	else if (roll < 82)
 		write_back(disk);
 	else if (roll < 83 && rng_below(&rng, 2))
+		age(disk);
+	else if (roll < 83 && rng_below(&rng, 2))
 		change_backings();
 	else if (roll < 83)
-		clean_file();
+		fill_and_clean(area, disk);
 	else if (roll < 84)
 		zr_store_compact(rig.store);
 	else if (roll < 87)
@@ -542,12 +591,26 @@ static _Noreturn void child_run(int fd, unsigned int point, unsigned int n_passe
 
 /* the parent */
 
+/* Whole, or cut by a truncation and zero from there on. */
+static bool is_sound(const uint8_t page[ZR_PAGE_SIZE])
+{
+	uint8_t want[ZR_PAGE_SIZE];
+	uint64_t word;
+	size_t n = ZR_PAGE_SIZE;
+
+	while (n > 0 && page[n - 1] == 0)
+		--n;
+	memcpy(&word, page, sizeof(word));
+	stamp_make(want, sizeof(want), word);
+	return n <= sizeof(word) || memcmp(want, page, n) == 0;
+}
+
 /* Nobody noted what is there, but it must be whole. */
 static void check_temporary(void)
 {
 	struct zr_disk *disk;
 	uint8_t page[ZR_PAGE_SIZE];
-	uint64_t at, word;
+	uint64_t at;
 	char name[16];
 	unsigned int i;
 
@@ -559,7 +622,7 @@ static void check_temporary(void)
 		for (at = 100 * ZR_PAGE_SIZE; at + ZR_PAGE_SIZE <= zr_disk_size(disk);
 		     at += ZR_PAGE_SIZE) {
 			disk_get(&rig, disk, at, page, sizeof(page));
-			CHECK(stamp_read(page, sizeof(page), &word));
+			CHECK(is_sound(page));
 		}
 		zr_disk_unpin(rig.store, disk);
 	}

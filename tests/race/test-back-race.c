@@ -282,7 +282,7 @@ int main(void)
 
 	set_up();
 	CHECK(zr_store_tend(rig.store) == 0);
-	CHECK(zr_tier_new(&tier, rig.store) == 0);
+	CHECK(zr_tier_new(&tier, rig.store, NULL) == 0);
 	zr_tier_begin(tier);
 	for (i = 0; i < N_OWNERS; ++i) {
 		owner_init(&owners[i], disk, i * PAGES_EACH, PAGES_EACH, rng_next(&rng));

@@ -16,11 +16,12 @@
 #include <pthread.h>
 
 #include "census.h"
+#include "policy.h"
 #include "recompress.h"
 #include "stats.h"
 
 #define N_WORKERS    3u
-#define N_SIDES      4u
+#define N_SIDES      5u
 #define N_PAGES      1100u /* two leaves and a bit */
 #define SECTOR_BYTES 512u
 #define N_SECTORS    64u /* of each worker */
@@ -421,6 +422,48 @@ static void *mark_and_compact(void *context)
 	return NULL;
 }
 
+static int change_ages(struct zr_attrs *attrs, void *context)
+{
+	const unsigned int *round = context;
+
+	attrs->idle_age_s = *round % 16 ? 3 : 0;
+	attrs->recompress_age_s = *round % 16 ? 2 : 0;
+	return 0;
+}
+
+/* Seconds go by in no time. Ages are kept, asked for, given up, and kept again. */
+static void *grow_older(void *context)
+{
+	struct zr_disk *const disks[] = { pages_disk, sectors_disk, cut_disk };
+	char text[ZR_BLOCK_STATE_LINE * 64];
+	struct zr_moment moment = { 0, 0 };
+	struct zr_policy *policy;
+	struct rig *rig = context;
+	struct zr_batch *batch;
+	unsigned int round, i;
+	uint64_t at;
+
+	CHECK(zr_batch_new(&batch) == 0 && zr_policy_new(&policy, NULL, batch) == 0);
+	for (round = 0; !atomic_load(&stop); ++round) {
+		struct zr_disk *disk = disks[round % ZR_ARRAY_SIZE(disks)];
+
+		CHECK(zr_disk_change_attrs(disk, false, change_ages, &round) == 0);
+		for (i = 0; i < 20; ++i) {
+			moment.now_ns += INT64_C(500000000);
+			(void)zr_policy_step(policy, disk, &moment);
+		}
+		i = (unsigned int)-zr_census_mark_older(disk, 1, NULL);
+		CHECK(i == 0 || i == EINVAL);
+		at = rng_below(&(struct rng){ .state = round }, N_PAGES);
+		(void)zr_census_block_state(disk, &at, text, sizeof(text));
+		CHECK(zr_store_has_policies(rig->store) || round % 16 == 0);
+		usleep(100);
+	}
+	zr_policy_free(policy);
+	zr_batch_free(batch);
+	return NULL;
+}
+
 /* all together */
 
 static struct rig rig;
@@ -431,7 +474,7 @@ static pthread_t threads[N_WORKERS + N_SIDES];
 static void threads_start(void)
 {
 	static void *(*const sides[N_SIDES])(void *context) = { look, rename_and_limit, come_and_go,
-								mark_and_compact };
+								mark_and_compact, grow_older };
 	struct rng rng = rng_init("test-disk-race");
 	unsigned int i;
 
@@ -513,8 +556,11 @@ static void test_what_is_read_was_written(void)
 	rig_validate(rig.store);
 	check_all();
 	printf("# %" PRIu64 " reads checked, %" PRIu64 " overlapped, %" PRIu64
-	       " writes refused, %" PRIu64 " pages recompressed, %" PRIu64 " objects moved\n",
-	       n_checked, n_overlapped, n_refused, n_recompressed, n_moved());
+	       " writes refused, %" PRIu64 " pages recompressed, %" PRIu64 " by their age, %" PRIu64
+	       " objects moved\n",
+	       n_checked, n_overlapped, n_refused, n_recompressed,
+	       (uint64_t)atomic_load(&pages_disk->entry->counters.policy_recompressions),
+	       n_moved());
 	for (i = 0; i < N_PAGES; ++i)
 		CHECK(pthread_mutex_destroy(&notes[i].lock) == 0);
 	zr_disk_unpin(rig.store, pages_disk);

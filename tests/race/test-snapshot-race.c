@@ -222,7 +222,8 @@ static void check_figures(const struct zr_disk_figures *figures)
 	check_tally(&figures->tally);
 	CHECK(figures->orig_bytes == (uint64_t)gauge[ZR_GAUGE_PAGES] * ZR_PAGE_SIZE);
 	CHECK(figures->compr_bytes == (uint64_t)gauge[ZR_GAUGE_COMPR_BYTES]);
-	CHECK(figures->table_bytes == figures->tally.n_nodes * ZR_PAGE_SIZE);
+	CHECK(figures->table_bytes ==
+	      (figures->tally.n_nodes + figures->tally.n_age_nodes) * ZR_PAGE_SIZE);
 	CHECK(figures->used_bytes == (uint64_t)gauge[ZR_GAUGE_CELL_BYTES] + figures->table_bytes);
 	CHECK(figures->used_bytes <= figures->total_bytes);
 	CHECK(figures->total_bytes <= figures->max_bytes);

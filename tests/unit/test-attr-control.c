@@ -560,7 +560,7 @@ static void test_daemon_attributes(void)
 /* What the process would do, noted. */
 static struct {
 	char path[64];
-	uint32_t watchdog_s, poll_us;
+	uint32_t watchdog_s, poll_us, policy_cpu;
 } asked;
 
 static int note_upgrade(void *context, const char *path, struct zr_stop stop)
@@ -600,6 +600,18 @@ static void note_poll_us(void *context, uint32_t us)
 	asked.poll_us = us;
 }
 
+static uint32_t tell_policy_cpu(void *context)
+{
+	CHECK(context == &asked);
+	return asked.policy_cpu;
+}
+
+static void note_policy_cpu(void *context, uint32_t percent)
+{
+	CHECK(context == &asked);
+	asked.policy_cpu = percent;
+}
+
 static const struct zr_attr_daemon process = { .context = &asked,
 					       .upgrade = note_upgrade,
 					       .print_upgrade = print_something,
@@ -609,6 +621,8 @@ static const struct zr_attr_daemon process = { .context = &asked,
 					       .set_watchdog = note_watchdog,
 					       .poll_us = tell_poll_us,
 					       .set_poll_us = note_poll_us,
+					       .policy_cpu = tell_policy_cpu,
+					       .set_policy_cpu = note_policy_cpu,
 					       .transport = "io_uring",
 					       .uring_depth = 7 };
 
@@ -617,6 +631,7 @@ static void test_processes(void)
 	const struct zr_attr *watchdog = zr_attr_find_daemon("watchdog");
 	const struct zr_attr *upgrade = zr_attr_find_daemon("upgrade");
 	const struct zr_attr *poll_us = zr_attr_find_daemon("poll_us");
+	const struct zr_attr *policy_cpu = zr_attr_find_daemon("policy_cpu");
 
 	set_up();
 	target.disk = NULL;
@@ -632,6 +647,10 @@ static void test_processes(void)
 	CHECK(poll_us->apply(&target, "1000") == 0 && asked.poll_us == 1000);
 	CHECK(poll_us->apply(&target, "1001") == -ERANGE && poll_us->apply(&target, "") < 0);
 	CHECK(strcmp(show_row(poll_us), "1000\n") == 0);
+
+	CHECK(policy_cpu->apply(&target, "100") == 0 && asked.policy_cpu == 100);
+	CHECK(policy_cpu->apply(&target, "101") == -ERANGE && policy_cpu->apply(&target, "") < 0);
+	CHECK(strcmp(show_row(policy_cpu), "100\n") == 0);
 
 	snprintf(asked.path, sizeof(asked.path), "untouched");
 	CHECK(upgrade->apply(&target, "zramfs") == -EINVAL);
@@ -651,8 +670,10 @@ static void test_processes(void)
 /* Outside of the daemon, what it alone can do is refused, and nothing else. */
 static void test_no_process(void)
 {
-	static const char *const names[] = { "generation", "safety",    "upgrade",    "watchdog",
-					     "poll_us",    "transport", "uring_depth" };
+	static const char *const names[] = {
+		"generation", "safety",     "upgrade",   "watchdog",
+		"poll_us",    "policy_cpu", "transport", "uring_depth"
+	};
 	const struct zr_attr *attr;
 	unsigned int i;
 

@@ -211,6 +211,14 @@ static const struct {
 	{ "writeback_batch_size", "1024", "1024" },
 	{ "compressed_writeback", "n", "0" },
 	{ "compressed_writeback", "TRUE", "1" },
+	{ "idle_age", "0", "0" },
+	{ "idle_age", "131070", "131070" },
+	{ "recompress_age", "3600", "3600" },
+	{ "writeback_age", "1", "1" },
+	{ "writeback_daily", "0", "0" },
+	{ "writeback_daily", "4G", "4294967296" },
+	{ "compact_at", "0", "0" },
+	{ "compact_at", "100", "100" },
 };
 
 static void test_values_come_back(void)
@@ -332,6 +340,16 @@ static const struct {
 	{ "writeback_batch_size", "1025", -ERANGE },
 	{ "compressed_writeback", "", -EINVAL },
 	{ "compressed_writeback", "10", -EINVAL },
+	{ "idle_age", "", -EINVAL },
+	{ "idle_age", "-1", -EINVAL },
+	{ "idle_age", "131071", -ERANGE },
+	{ "recompress_age", "1h", -EINVAL },
+	{ "recompress_age", "131071", -ERANGE },
+	{ "writeback_age", "never", -EINVAL },
+	{ "writeback_daily", "", -EINVAL },
+	{ "writeback_daily", "-1", -EINVAL },
+	{ "compact_at", "101", -ERANGE },
+	{ "compact_at", "10%", -EINVAL },
 };
 
 static void test_bad_values_change_nothing(void)

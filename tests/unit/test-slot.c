@@ -222,7 +222,9 @@ static void test_garbage_is_not_sound(void)
 	CHECK(!zr_slot_is_sound(ZR_SLOT_KIND_WRITTEN_BACK)); /* to nowhere */
 	CHECK(!zr_slot_is_sound(zr_slot_written_back(1, 1, 0) | ZR_SLOT_IDLE));
 	CHECK(!zr_slot_is_sound(zr_slot_written_back(1, 1, 0) | ZR_SLOT_PENDING));
-	CHECK(!zr_slot_is_sound(object | UINT64_C(1) << 62));
+	CHECK(zr_slot_is_sound(object | ZR_SLOT_UNUSED) && ZR_SLOT_UNUSED == UINT64_C(1) << 62);
+	CHECK(zr_slot_position(object | ZR_SLOT_UNUSED) == 7);
+	CHECK(!zr_slot_is_sound(zr_slot_written_back(1, 1, 0) | ZR_SLOT_UNUSED));
 	CHECK(!zr_slot_is_sound(object | UINT64_C(1) << 63));
 	CHECK(!zr_slot_is_sound(zr_slot_object(1, 100, 0) & ~(UINT64_C(1) << 20)));
 	CHECK(!zr_slot_is_sound(fill & UINT64_C(0xff)));    /* no position */

@@ -14,10 +14,26 @@ static const char *const compcache_keys[] = {
 };
 
 static const char *const our_keys[] = {
-	"MemUsedMax",        "SameFilledPages", "HugePages", "HugePagesSince", "UndecodablePages",
-	"RecompressedPages", "Tables",          "Ratio",     "Algorithm",      "InUse",
-	"Discard",           "Fragmentation",   "ReadP50",   "ReadP99",        "ReadMax",
-	"WriteP50",          "WriteP99",        "WriteMax",
+	"MemUsedMax",
+	"SameFilledPages",
+	"HugePages",
+	"HugePagesSince",
+	"UndecodablePages",
+	"RecompressedPages",
+	"Tables",
+	"Ratio",
+	"Algorithm",
+	"InUse",
+	"Discard",
+	"Fragmentation",
+	"PolicyRecompressed",
+	"PolicyWrittenBack",
+	"ReadP50",
+	"ReadP99",
+	"ReadMax",
+	"WriteP50",
+	"WriteP99",
+	"WriteMax",
 };
 
 /* What JSON says of a disk besides its name, and of all together. */
@@ -50,6 +66,8 @@ static const char *const disk_members[] = {
 	"undecodable_pages",
 	"recompressed_pages",
 	"in_use",
+	"policy_recompressed",
+	"policy_written_back",
 	"read_latency",
 	"write_latency",
 	"backing_dev",

@@ -502,7 +502,7 @@ static void test_damaged_slots(void)
 	refused_with(fd, leaf + 511 * 8, 8, slot, -EUCLEAN);
 	refused_with(fd, leaf, 8, slot + (UINT64_C(1) << 20), -EUCLEAN);
 	refused_with(fd, leaf, 8, slot | 1, -EUCLEAN);
-	refused_with(fd, leaf, 8, slot | UINT64_C(1) << 62, -EUCLEAN);
+	refused_with(fd, leaf, 8, slot | UINT64_C(1) << 63, -EUCLEAN);
 	refused_with(fd, leaf, 8, zr_slot_object(leaf / ZR_CELL_UNIT, 4096, 0), -EUCLEAN);
 	attach(fd);
 	CHECK(has("disk0", "here"));

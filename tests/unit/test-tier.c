@@ -26,7 +26,7 @@ static void set_up_sized(uint64_t file_bytes)
 	rig_init(&rig);
 	CHECK(zr_store_backing_add(rig.store, 0, &record, &fake_io, &id) == 0);
 	disk = rig_add_backed(&rig, "disk0", N_PAGES * ZR_PAGE_SIZE, id);
-	CHECK(zr_tier_new(&tier, rig.store) == 0);
+	CHECK(zr_tier_new(&tier, rig.store, NULL) == 0);
 }
 
 static void set_up(void)
@@ -433,7 +433,7 @@ static void test_it_ends_while_it_is_waited_for(void)
 {
 	set_up();
 	tier = zr_tier_free(tier); /* never begun */
-	CHECK(zr_tier_new(&tier, rig.store) == 0);
+	CHECK(zr_tier_new(&tier, rig.store, NULL) == 0);
 	zr_tier_begin(tier);
 	zr_tier_begin(tier);
 	tear_down();
