@@ -164,9 +164,10 @@ struct zr_entry {
 };
 
 enum zr_backing_flags {
-	ZR_BACKING_SEALED = 1, /* what is written is encrypted with the key */
-	ZR_BACKING_FIXED = 2,  /* all of it is allocated and stays so: it is never punched */
-	ZR_BACKING_DEVICE = 4, /* a block device */
+	ZR_BACKING_SEALED = 1,  /* what is written is encrypted with the key */
+	ZR_BACKING_FIXED = 2,   /* all of it is allocated and stays so: it is never punched */
+	ZR_BACKING_DEVICE = 4,  /* a block device */
+	ZR_BACKING_WRITTEN = 8, /* all of it was written, so that no write of ours allocates */
 };
 
 /* A file that pages are written back to (backing.h), as long as this store is there. */

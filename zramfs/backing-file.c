@@ -301,7 +301,8 @@ static int record_make(const struct opening *opening, struct zr_backing_record *
 		.size_bytes = opening->size_bytes,
 		.flags = (is_sealed ? ZR_BACKING_SEALED : 0u) |
 			 (is_fixed(opening) ? ZR_BACKING_FIXED : 0u) |
-			 (opening->is_device ? ZR_BACKING_DEVICE : 0u),
+			 (opening->is_device ? ZR_BACKING_DEVICE : 0u) |
+			 (wish->is_swap && !opening->is_device ? ZR_BACKING_WRITTEN : 0u),
 	};
 	record->seal_bytes = seal_bytes(record->flags);
 	record_identify(record, &opening->found.st);

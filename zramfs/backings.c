@@ -179,20 +179,33 @@ static bool is_for_swap(const struct zr_attrs *attrs)
 	return attrs->format == ZR_FORMAT_SWAP;
 }
 
+/* Of a device nothing is allocated by whom it was opened for. */
+static bool is_fit_for_swap(const struct zr_backing_record *record)
+{
+	return record->flags & ZR_BACKING_FIXED &&
+	       record->flags & (ZR_BACKING_WRITTEN | ZR_BACKING_DEVICE);
+}
+
+/* Whether what the disk writes is to be encrypted: of what is not said, swap alone minds. */
+static bool is_key_good(const struct zr_attrs *attrs, bool is_sealed)
+{
+	if (attrs->backing_key == ZR_BACKING_KEY_DEFAULT)
+		return is_sealed || !is_for_swap(attrs);
+	return is_sealed == (attrs->backing_key == ZR_BACKING_KEY_RANDOM);
+}
+
 /* What was opened for one disk, is it good for another? */
 static int share_check(const struct zr_backing_record *record, const struct zr_attrs *attrs)
 {
 	const bool is_sealed = record->flags & ZR_BACKING_SEALED;
 	const char *why = NULL;
 
-	if (is_for_swap(attrs) && !(record->flags & ZR_BACKING_FIXED))
-		why = "is not preallocated, as swap wants it; open it for that disk first, or give "
-		      "it "
-		      "a file of its own";
-	else if (attrs->backing_key != ZR_BACKING_KEY_DEFAULT &&
-		 is_sealed != (attrs->backing_key == ZR_BACKING_KEY_RANDOM))
+	if (is_for_swap(attrs) && !is_fit_for_swap(record))
+		why = "was not written whole, as swap wants it; open it for that disk first, or "
+		      "give it a file of its own";
+	else if (!is_key_good(attrs, is_sealed))
 		why = is_sealed ? "has a key already, and backing_key = none"
-				: "has no key, and backing_key = random";
+				: "has no key, and backing_key = random, as it is for swap";
 	else if (attrs->backing_size_bytes > record->size_bytes)
 		why = "is smaller than backing_size, and in use";
 	if (!why)

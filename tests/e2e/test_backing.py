@@ -242,6 +242,18 @@ def test_two_disks_share_one_file(zramfs, file):
     wait_until(lambda: not file.exists(), what="the file to go")
 
 
+def test_swap_shares_no_file_that_is_not_fit_for_it(zramfs, place, file):
+    """Neither one that was not written whole, nor one without a key."""
+    plain = place / "plain"
+    mount = zramfs(section(backing_dev=file, backing_size="8M", backing_preallocate=1, disksize="16M")
+                   + section("first", format="swap", backing_dev=plain, backing_size="8M",
+                             backing_key="none", disksize="16M"))
+    assert errno_of(mount.hot_add, f"one format=swap disksize=16M backing_dev={file}") == errno.EINVAL
+    assert errno_of(mount.hot_add, f"two format=swap disksize=16M backing_dev={plain}") == errno.EINVAL
+    assert errno_of(mount.hot_add, f"three format=swap disksize=16M backing_key=none backing_dev={plain}") == 0
+    assert errno_of(mount.hot_add, f"four disksize=16M backing_dev={file}") == 0
+
+
 def test_no_descriptor_is_left(zramfs, file, place):
     """Of files that come and go, over kills."""
     mount = zramfs(section(disksize="16M", backing_dev=file, backing_size="8M"))
