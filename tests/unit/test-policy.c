@@ -73,6 +73,10 @@ static void test_a_file_that_fails(void)
 	CHECK(n_back() == 0 && atomic_load(&disk->plan.xfile_error) == -EIO);
 	CHECK(fake.n_writes > 0 && fake.n_writes <= 12);
 	fake.write_error = 0;
+	atomic_store(&disk->entry->writeback_limit_enable, 1);
+	live(100);
+	CHECK(n_back() == 0 && atomic_load(&disk->plan.xdelay) == ZR_DELAY_LIMIT);
+	atomic_store(&disk->entry->writeback_limit_enable, 0);
 	live(100);
 	CHECK(n_back() == N_PAGES && atomic_load(&disk->plan.xfile_error) == 0);
 	tear_down();
