@@ -470,10 +470,22 @@ static bool is_dirty(const struct zr_backing *backing, uint64_t block)
 	return backing->dirty[block / 64] >> block % 64 & 1;
 }
 
+/* Whoever looks for room meanwhile must find some. */
+#define PUNCH_SHARE 4u
+#define PUNCH_MOST  4096u
+
+static uint32_t punch_most(const struct zr_backing *backing, uint32_t n_least)
+{
+	const uint64_t n_free = atomic_load(&backing->xn_free);
+
+	return zr_max((uint32_t)zr_min(n_free / PUNCH_SHARE, (uint64_t)PUNCH_MOST), n_least);
+}
+
 /* Claim a run of free blocks that have memory on the file, from *@atp on. Return: how many; 0 at the
  * end. */
 static uint32_t punch_claim(struct zr_backing *backing, uint32_t n_least, uint64_t *atp)
 {
+	const uint32_t n_most = punch_most(backing, n_least);
 	uint64_t at = *atp, block;
 	uint32_t n = 0;
 
@@ -484,8 +496,8 @@ static uint32_t punch_claim(struct zr_backing *backing, uint32_t n_least, uint64
 		n = 0;
 		while (at < backing->n_blocks && !(is_free(backing, at) && is_dirty(backing, at)))
 			++at;
-		while (at + n < backing->n_blocks && n < UINT32_MAX / 2 &&
-		       is_free(backing, at + n) && is_dirty(backing, at + n))
+		while (at + n < backing->n_blocks && n < n_most && is_free(backing, at + n) &&
+		       is_dirty(backing, at + n))
 			++n;
 	}
 	*atp = at;

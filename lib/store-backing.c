@@ -156,6 +156,17 @@ struct zr_room *zr_store_room(struct zr_store *store)
 	return &store->engine.room;
 }
 
+const struct zr_backing_record *zr_store_backing_removed(const struct zr_store *store,
+							 unsigned int index)
+{
+	const struct zr_backing_record *record = &store->superblock->backings[index];
+
+	ZR_ASSERT(index < ZR_BACKINGS_MAX);
+	return atomic_load(&record->id) == 0 && memchr(record->path, 0, sizeof(record->path))
+		       ? record
+		       : NULL;
+}
+
 struct zr_backing *zr_store_backing_use(struct zr_store *store, unsigned int index)
 {
 	struct zr_backing *backing;
@@ -220,6 +231,9 @@ int zr_store_backings_load(struct zr_store *store)
 	for (i = 0; r == 0 && i < ZR_BACKINGS_MAX; ++i) {
 		const uint64_t id = atomic_load(&store->superblock->backings[i].id);
 
+		/* It was there when it was looked at, and is not any more. */
+		if (id == 0)
+			store->backings[i] = zr_backing_free(store->backings[i]);
 		/* The file is not there: what was on it is lost, and all else goes on. */
 		if (id != 0 && (!store->backings[i] || store->backings[i]->id != id))
 			r = zr_store_backing_attach(store, i, NULL);

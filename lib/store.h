@@ -148,6 +148,11 @@ int zr_store_backing_remove(struct zr_store *store, uint64_t id);
 const struct zr_backing_record *zr_store_backing_at(const struct zr_store *store,
 						    unsigned int index);
 
+/* The record of that index that was removed, all of it but its key: who removed it may have died before
+ * the file was closed. NULL: there is one. */
+const struct zr_backing_record *zr_store_backing_removed(const struct zr_store *store,
+							 unsigned int index);
+
 /* The file of that index, which stays until zr_store_backing_unuse(); NULL: there is none. */
 struct zr_backing *zr_store_backing_use(struct zr_store *store, unsigned int index);
 void zr_store_backing_unuse(struct zr_backing *backing);

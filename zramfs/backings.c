@@ -52,14 +52,20 @@ bool backings_are_there(const struct backings *backings)
 bool backings_are_idle(struct backings *backings)
 {
 	const struct zr_backing_record *record;
+	bool is_idle = false;
 	unsigned int i;
 
-	for (i = 0; i < ZR_BACKINGS_MAX; ++i) {
+	/* Somebody opens one: then there will be time later. */
+	if (pthread_mutex_trylock(&backings->lock) != 0)
+		return false;
+	for (i = 0; i < ZR_BACKINGS_MAX && !is_idle; ++i) {
 		record = zr_store_backing_at(backings->store, i);
-		if (record && zr_store_backing_is_idle(backings->store, atomic_load(&record->id)))
-			return true;
+		is_idle = record ? zr_store_backing_is_idle(backings->store,
+							    atomic_load(&record->id))
+				 : backings->files[i].fd >= 0;
 	}
-	return false;
+	pthread_mutex_unlock(&backings->lock);
+	return is_idle;
 }
 
 /* of a former generation */
@@ -112,11 +118,61 @@ int backings_attach(struct backings *backings)
 		/* What was looked at while another served need not be read when nobody does. */
 		if (record && backings->files[i].id != atomic_load(&record->id))
 			r = file_attach(backings, i, record);
+		if (!record && backings->files[i].fd >= 0)
+			(void)!eventfd_write(backings->news, 1); /* whoever looks closes it */
 	}
 	return r;
 }
 
-/* opening. The lock is held */
+/* closing and opening. The lock is held */
+
+static void pass(struct backings *backings, unsigned int index, int fd)
+{
+	if (backings->pass)
+		backings->pass(backings->context, index, fd);
+}
+
+/* Its record went, and then who removed that died. */
+static void file_finish_closing(struct backings *backings, unsigned int index)
+{
+	const struct zr_backing_record *removed = zr_store_backing_removed(backings->store, index);
+	struct backings_file *file = &backings->files[index];
+
+	if (file->fd < 0 || !removed)
+		return;
+	backing_file_close(file->fd, removed);
+	file->fd = -1;
+	pass(backings, index, -1);
+}
+
+static void file_close_locked(struct backings *backings, unsigned int index)
+{
+	const struct zr_backing_record *there = zr_store_backing_at(backings->store, index);
+	struct backings_file *file = &backings->files[index];
+	struct zr_backing_record record;
+
+	if (!there)
+		file_finish_closing(backings, index);
+	if (!there || file->n_held > 0)
+		return;
+	record = *there;
+	if (zr_store_backing_remove(backings->store, atomic_load(&record.id)) < 0)
+		return;
+	if (file->fd >= 0)
+		backing_file_close(file->fd, &record);
+	file->fd = -1;
+	file->id = 0;
+	pass(backings, index, -1);
+	explicit_bzero(&record, sizeof(record));
+}
+
+static void sweep_locked(struct backings *backings)
+{
+	unsigned int i;
+
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
+		file_close_locked(backings, i);
+}
 
 static bool is_for_swap(const struct zr_attrs *attrs)
 {
@@ -157,12 +213,6 @@ static int find(const struct backings *backings, const char *path)
 			return i;
 	}
 	return -ENOENT;
-}
-
-static void pass(struct backings *backings, unsigned int index, int fd)
-{
-	if (backings->pass)
-		backings->pass(backings->context, index, fd);
 }
 
 static int unused(const struct backings *backings)
@@ -243,6 +293,8 @@ int backings_hold(struct backings *backings, struct zr_disk_spec *spec, struct z
 		return 0;
 
 	pthread_mutex_lock(&backings->lock);
+	/* What one that died left half open or half closed is not to be shared. */
+	sweep_locked(backings);
 	index = find(backings, spec->backing_dev);
 	if (index >= 0)
 		r = share_check(zr_store_backing_at(backings->store, (unsigned int)index),
@@ -258,33 +310,6 @@ int backings_hold(struct backings *backings, struct zr_disk_spec *spec, struct z
 }
 
 /* closing */
-
-static void file_close_locked(struct backings *backings, unsigned int index)
-{
-	const struct zr_backing_record *there = zr_store_backing_at(backings->store, index);
-	struct backings_file *file = &backings->files[index];
-	struct zr_backing_record record;
-
-	if (!there || file->n_held > 0)
-		return;
-	record = *there;
-	if (zr_store_backing_remove(backings->store, atomic_load(&record.id)) < 0)
-		return;
-	if (file->fd >= 0)
-		backing_file_close(file->fd, &record);
-	file->fd = -1;
-	file->id = 0;
-	pass(backings, index, -1);
-	explicit_bzero(&record, sizeof(record));
-}
-
-static void sweep_locked(struct backings *backings)
-{
-	unsigned int i;
-
-	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
-		file_close_locked(backings, i);
-}
 
 void backings_sweep(struct backings *backings)
 {
@@ -315,6 +340,8 @@ void backings_close(struct backings *backings)
 
 	for (i = 0; i < ZR_BACKINGS_MAX; ++i) {
 		record = zr_store_backing_at(backings->store, i);
+		if (!record)
+			file_finish_closing(backings, i);
 		if (!record || backings->files[i].fd < 0)
 			continue;
 		backing_file_close(backings->files[i].fd, record);

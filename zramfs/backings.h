@@ -13,8 +13,9 @@
  *
  *   opening   the record is made, then the descriptor goes to the keeper, then a disk names it; a
  *             record that no disk names is closed by whoever looks next
- *   closing   the record goes, then the file is marked as nobody's, then the keeper lets go; what is
- *             left marked is taken again like any file of a run that was killed
+ *   closing   the record goes, then the file is marked as nobody's or removed, then the keeper lets
+ *             go; who follows has a descriptor without a record, and does the rest by what is left
+ *             of that
  *
  * Ownership: descriptors in here are this process's; the keeper has its own.
  * Locking:   one mutex, held while a file is opened or closed, which may take as long as writing
@@ -74,7 +75,7 @@ int backings_hold(struct backings *backings, struct zr_disk_spec *spec, struct z
 /* It was named by a disk, or was not: files that no disk names are closed. */
 void backings_release(struct backings *backings, const struct zr_disk_spec *spec);
 
-/* Is there one that no disk names, and nobody reads from? */
+/* Is there one that no disk names, and nobody reads from, or that one who died was closing? */
 bool backings_are_idle(struct backings *backings);
 
 /* Close the files that no disk names. */

@@ -501,6 +501,18 @@ static void clean_file(void)
 	zr_store_backing_unuse(backing);
 }
 
+/* With zones that are less than full. */
+static void fill_and_clean(unsigned int area, struct zr_disk *disk)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; ++i)
+		write_back(disk);
+	write_units(area, disk);
+	punch_units(area, disk);
+	clean_file();
+}
+
 /* Records that no disk names, those that were left behind among them. */
 static void change_backings(void)
 {
@@ -551,7 +563,7 @@ static void change_something(void)
 	else if (roll < 83 && rng_below(&rng, 2))
 		change_backings();
 	else if (roll < 83)
-		clean_file();
+		fill_and_clean(area, disk);
 	else if (roll < 84)
 		zr_store_compact(rig.store);
 	else if (roll < 87)

@@ -371,6 +371,35 @@ static void test_an_update_finds_another_page(void)
 
 /* marks, codecs, and pages that are stored as they are */
 
+/* A file that went after somebody who stands by had looked at it is not there for them either: its
+ * descriptor is somebody else's by then. */
+static void test_a_file_that_goes_under_who_stands_by(void)
+{
+	struct zr_store *next;
+	uint64_t n;
+	int fd;
+
+	set_up();
+	put(0, word_of(0));
+	CHECK(write_back(0, 1, 0, &n) == 0 && n == 1);
+	fd = fcntl(zr_store_fd(rig.store), F_DUPFD_CLOEXEC, 0);
+	CHECK(zr_store_map(&next, fd) == 0);
+	CHECK(zr_store_backing_attach(next, 0, &fake_io) == 0);
+	zr_store_remove(rig.store, disk);
+	disk = zr_disk_unpin(rig.store, disk);
+	CHECK(zr_store_backing_remove(rig.store, id) == 0);
+
+	rig.store = zr_store_free(rig.store);
+	CHECK(zr_store_load(next) == 0);
+	CHECK(!zr_store_backing_use(next, 0));
+	fake.n_punches = 0;
+	CHECK(!zr_store_punch(next, 1) && fake.n_punches == 0);
+	rig.store = next;
+	batch = zr_batch_free(batch);
+	rig_deinit(&rig);
+	fake_deinit();
+}
+
 static void test_only_what_is_idle(void)
 {
 	uint64_t n;
@@ -462,6 +491,7 @@ int main(void)
 	RUN(test_a_reset_meanwhile);
 	RUN(test_a_frame_is_not_reused_under_a_reader);
 	RUN(test_an_update_finds_another_page);
+	RUN(test_a_file_that_goes_under_who_stands_by);
 	RUN(test_only_what_is_idle);
 	RUN(test_uncompressed);
 	RUN(test_several_disks_share_a_file);
