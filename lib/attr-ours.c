@@ -135,6 +135,7 @@ static int tables_show(const struct zr_attr_target *target, char *text, size_t n
 	say(&lines, "table_bytes %" PRIu64 "\n", figures.table_bytes);
 	say(&lines, "leaves %" PRIu64 "\n", census.n_leaves);
 	say(&lines, "inner_nodes %" PRIu64 "\n", n_inner);
+	say(&lines, "age_nodes %" PRIu64 "\n", figures.tally.n_age_nodes);
 	return (int)lines.at;
 }
 
@@ -177,7 +178,7 @@ const struct zr_attr zr_attrs_ours[] = {
 	    "what cells waste, and what is free between them"),
 	ROW(same_filled, ZR_ATTR_LONG, "figures", "pages",
 	    "same-filled pages, by what it is that repeats"),
-	ROW(tables, ZR_ATTR_LONG, "figures", NULL, "what the slots take"),
+	ROW(tables, ZR_ATTR_LONG, "figures", NULL, "what the slots take, and ages"),
 	ROW(latency, 0, "figures", NULL,
 	    "how long requests of reads and writes took, and how long writes waited for room"),
 	{ .name = NULL },

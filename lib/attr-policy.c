@@ -118,6 +118,7 @@ static const char *const reasons[] = {
 	[ZR_DELAY_CPU] = "policy_cpu is spent",
 	[ZR_DELAY_OFF] = "policy_cpu is 0",
 	[ZR_DELAY_BUDGET] = "writeback_daily is spent",
+	[ZR_DELAY_LIMIT] = "writeback_limit is used up",
 	[ZR_DELAY_FILE] = "the backing file refused",
 	[ZR_DELAY_MEMORY] = "there is no memory to compress into",
 };

@@ -23,13 +23,14 @@ enum zr_deed {
 
 /* Why it is not done now. */
 enum zr_delay {
-	ZR_DELAY_NONE, /* it is */
-	ZR_DELAY_TIME, /* there is nothing to do until then */
-	ZR_DELAY_BUSY, /* the disk is used, and memory is not short */
-	ZR_DELAY_RATE, /* it is being found out whether the disk is busy */
-	ZR_DELAY_CPU,  /* policy_cpu is spent */
-	ZR_DELAY_OFF,  /* policy_cpu is 0 */
-	ZR_DELAY_BUDGET,
+	ZR_DELAY_NONE,   /* it is */
+	ZR_DELAY_TIME,   /* there is nothing to do until then */
+	ZR_DELAY_BUSY,   /* the disk is used, and memory is not short */
+	ZR_DELAY_RATE,   /* it is being found out whether the disk is busy */
+	ZR_DELAY_CPU,    /* policy_cpu is spent */
+	ZR_DELAY_OFF,    /* policy_cpu is 0 */
+	ZR_DELAY_BUDGET, /* of the day */
+	ZR_DELAY_LIMIT,  /* writeback_limit */
 	ZR_DELAY_FILE,   /* it refused */
 	ZR_DELAY_MEMORY, /* there is none to compress into */
 };

@@ -223,6 +223,10 @@ static enum zr_delay write_back_delay(const struct work *work, int64_t *untilp)
 {
 	const struct zr_moment *moment = &work->moment;
 
+	*untilp = moment->now_ns + FILE_AGAIN_NS;
+	if (atomic_load(&work->disk->entry->writeback_limit_enable) != 0 &&
+	    atomic_load(&work->disk->entry->writeback_limit) == 0)
+		return ZR_DELAY_LIMIT;
 	*untilp = work->plan->file_again_ns;
 	if (*untilp > moment->now_ns)
 		return ZR_DELAY_FILE;

@@ -466,6 +466,7 @@ static void test_same_filled_by_kind(void)
 	CHECK(figure("same_filled", "64_bits") == 2);
 	CHECK(figure("tables", "table_bytes") == 4 * ZR_PAGE_SIZE);
 	CHECK(figure("tables", "leaves") == 1 && figure("tables", "inner_nodes") == 3);
+	CHECK(figure("tables", "age_nodes") == 0);
 	tear_down();
 }
 

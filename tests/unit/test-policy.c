@@ -9,6 +9,7 @@
 #include "budget.h"
 #include "compact.h"
 #include "policy-rig.h"
+#include "tier.h"
 
 /* what becomes of old objects */
 
@@ -72,6 +73,10 @@ static void test_a_file_that_fails(void)
 	CHECK(n_back() == 0 && atomic_load(&disk->plan.xfile_error) == -EIO);
 	CHECK(fake.n_writes > 0 && fake.n_writes <= 12);
 	fake.write_error = 0;
+	atomic_store(&disk->entry->writeback_limit_enable, 1);
+	live(100);
+	CHECK(n_back() == 0 && atomic_load(&disk->plan.xdelay) == ZR_DELAY_LIMIT);
+	atomic_store(&disk->entry->writeback_limit_enable, 0);
 	live(100);
 	CHECK(n_back() == N_PAGES && atomic_load(&disk->plan.xfile_error) == 0);
 	tear_down();
@@ -101,6 +106,41 @@ static void test_so_much_a_day(void)
 	set((struct ages){ .writeback_s = 100 });
 	live(1000);
 	CHECK(n_back() == N_PAGES);
+	tear_down();
+}
+
+/* At a limit what was not used for longest goes first, wherever it lies. */
+static void test_the_oldest_go_first(void)
+{
+	struct zr_tier *tier;
+	unsigned int tries;
+	uint64_t i, used;
+
+	set_up();
+	put_all();
+	/* That of the system, since the thread has that one. */
+	clock_now.now_ns = zr_monotonic_ns() - 1000 * SECOND_NS;
+	if (clock_now.now_ns <= 0) {
+		tear_down();
+		return;
+	}
+	set((struct ages){ .idle_s = 800 });
+	live(500);
+	for (i = 0; i < N_PAGES / 2; ++i)
+		check(i);
+	live(500);
+	CHECK(atomic_load(&disk->plan.xoldest_from) == 256);
+	used = (uint64_t)atomic_load(&disk->pages.xused_bytes);
+	CHECK(zr_tier_new(&tier, rig.store, NULL) == 0);
+	CHECK(zr_disk_set_mem_limit(disk, used / 100 * 105) == 0);
+	zr_tier_begin(tier);
+	for (tries = 0; n_back() < 100 && tries < 10000; ++tries)
+		usleep(1000);
+	tier = zr_tier_free(tier);
+	CHECK(n_back() >= 100 && n_back() < (int64_t)N_PAGES / 2);
+	for (i = 0; i < N_PAGES / 2; ++i)
+		CHECK(zr_slot_kind(slot_of(i)) == ZR_SLOT_KIND_OBJECT);
+	CHECK(zr_budget_used(disk->entry, zr_boot_ns()) == fake.n_written_bytes);
 	tear_down();
 }
 
@@ -333,6 +373,7 @@ int main(void)
 	RUN(test_old_objects_go_to_the_file);
 	RUN(test_a_file_that_fails);
 	RUN(test_so_much_a_day);
+	RUN(test_the_oldest_go_first);
 	RUN(test_not_while_it_is_busy);
 	RUN(test_what_is_short);
 	RUN(test_allowance);

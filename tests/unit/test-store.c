@@ -454,6 +454,9 @@ static void test_damaged_entry(void)
 	refused_with(fd, attrs + offsetof(struct zr_attrs, swap_priority), 4, 32768, -EUCLEAN);
 	refused_with(fd, attrs + offsetof(struct zr_attrs, swap_priority), 4, UINT32_MAX - 1,
 		     -EUCLEAN);
+	refused_with(fd, attrs + offsetof(struct zr_attrs, idle_age_s), 4, ZR_AGE_S_MAX + 1,
+		     -EUCLEAN);
+	refused_with(fd, attrs + offsetof(struct zr_attrs, compact_at), 4, 101, -EUCLEAN);
 	attach(fd);
 	CHECK(has("disk0", "here"));
 	rig_deinit(&rig);
@@ -470,6 +473,7 @@ static void test_damaged_tree(void)
 					    RIG_STORE_BYTES / ZR_CELL_UNIT };
 	const int fd = a_store();
 	const uint64_t root = ENTRY_OFFSET(0) + offsetof(struct zr_entry, root);
+	const uint64_t ages = ENTRY_OFFSET(0) + offsetof(struct zr_entry, ages_root);
 	uint64_t at = root, next;
 	unsigned int level, i;
 
@@ -479,8 +483,12 @@ static void test_damaged_tree(void)
 		/* a loop: the node as its own child */
 		next = peek(fd, at, 8) * ZR_CELL_UNIT;
 		refused_with(fd, next, 8, next / ZR_CELL_UNIT, -EUCLEAN);
+		/* and as one of the tree of ages */
+		refused_with(fd, ages, 8, next / ZR_CELL_UNIT, -EUCLEAN);
 		at = next;
 	}
+	for (i = 0; i < ZR_ARRAY_SIZE(garbage); ++i)
+		refused_with(fd, ages, 8, garbage[i], -EUCLEAN);
 	attach(fd);
 	CHECK(has("disk0", "here"));
 	rig_deinit(&rig);
