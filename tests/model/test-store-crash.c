@@ -19,12 +19,12 @@
 #include "clean.h"
 #include "policy.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "crash-points.h"
 #include "crash.h"
 #include "unit/fake-backing.h"
 
@@ -731,65 +731,10 @@ static void test_a_death_at_each_point_is_survived(void)
 	rig.ctx = zr_ctx_free(rig.ctx);
 }
 
-/* Every point of the engine is in the table. */
-
-static bool is_known(const char *name, size_t n_bytes)
-{
-	unsigned int i;
-
-	for (i = 0; i < N_POINTS; ++i) {
-		if (strlen(points[i]) == n_bytes && memcmp(points[i], name, n_bytes) == 0)
-			return true;
-	}
-	return false;
-}
-
-static unsigned int check_points_of(FILE *file)
-{
-	static const char call[] = "ZR_CRASH(\"";
-	unsigned int n_found = 0;
-	char line[512];
-
-	while (fgets(line, sizeof(line), file)) {
-		const char *at = strstr(line, call);
-
-		if (!at)
-			continue;
-		at += strlen(call);
-		CHECK(strchr(at, '"'));
-		CHECK(is_known(at, (size_t)(strchr(at, '"') - at)));
-		++n_found;
-	}
-	return n_found;
-}
-
-static void test_the_table_knows_every_point(const char *path)
-{
-	unsigned int n_found = 0;
-	struct dirent *entry;
-	char name[4096];
-	FILE *file;
-	DIR *dir;
-
-	dir = opendir(path);
-	CHECK(dir);
-	while ((entry = readdir(dir))) {
-		if (!strstr(entry->d_name, ".c"))
-			continue;
-		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-		file = fopen(name, "re");
-		CHECK(file);
-		n_found += check_points_of(file);
-		fclose(file);
-	}
-	closedir(dir);
-	CHECK(n_found >= N_POINTS);
-}
-
 int main(int argc, char **argv)
 {
 	CHECK(argc == 2);
-	test_the_table_knows_every_point(argv[1]);
+	points_check(points, N_POINTS, argv[1]);
 	printf("ok test_the_table_knows_every_point\n");
 	RUN(test_a_death_at_each_point_is_survived);
 	return 0;
