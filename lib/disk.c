@@ -178,10 +178,11 @@ static bool wait_for_room(struct zr_disk *disk, const struct zr_ctx *ctx, struct
 	now = zr_monotonic_ns();
 	if (patience->room_since_ns == 0)
 		patience->room_since_ns = now;
-	/* What failed long ago says nothing of now. */
-	if (atomic_load(&disk->pages.xspill_again_ns) <= now)
-		atomic_store(&disk->pages.xspill_error, 0);
 	atomic_store(&disk->pages.xrefused, true);
+	/* What failed long ago says nothing of now, nor that there was nothing to give to others. */
+	if (atomic_load(&disk->pages.xspill_error) > 0 ||
+	    atomic_load(&disk->pages.xspill_again_ns) <= now)
+		atomic_store(&disk->pages.xspill_error, 0);
 	zr_room_want(room);
 	came = zr_room_wait(room, patience->room_generation, now + PATIENCE_ROOM_NONE_NS);
 	patience->no_room = !came || atomic_load(&disk->pages.xspill_error) != 0 ||

@@ -436,6 +436,13 @@ static void punch(struct zr_tier *tier)
 	look_by(tier, now + LOOK_NS);
 }
 
+static void error_forget(struct zr_disk *disk)
+{
+	int nothing = SPILL_E_NOTHING;
+
+	(void)atomic_compare_exchange_strong(&disk->pages.xspill_error, &nothing, 0);
+}
+
 /* Who has nothing to give may get room that others gave, below a limit of all. Once no disk has, there
  * will be none. */
 static void refuse_in_the_end(struct zr_tier *tier)
@@ -447,6 +454,9 @@ static void refuse_in_the_end(struct zr_tier *tier)
 		id = disk->id;
 		if (disk->pages.waits_for_others && tier->n_taken == 0)
 			atomic_store(&disk->pages.xspill_error, SPILL_E_NOTHING);
+		/* Who was refused since then is looked after next. */
+		if (atomic_load(&disk->pages.xrefused))
+			error_forget(disk);
 		disk->pages.waits_for_others = false;
 		zr_disk_unpin(tier->store, disk);
 	}
