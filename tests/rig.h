@@ -217,6 +217,20 @@ static inline bool stamp_read(const void *bytes, size_t n_bytes, uint64_t *wordp
 	return stamp_is(bytes, n_bytes, *wordp);
 }
 
+/* Are the bytes a stamp that is whole, or zero from somewhere on, as a truncation leaves it? */
+static inline bool stamp_is_cut(const uint8_t *bytes, size_t n_bytes)
+{
+	uint8_t want[ZR_PAGE_SIZE];
+	uint64_t word;
+	size_t n = n_bytes;
+
+	while (n > 0 && bytes[n - 1] == 0)
+		--n;
+	memcpy(&word, bytes, sizeof(word));
+	stamp_make(want, n_bytes, word);
+	return n <= sizeof(word) || memcmp(want, bytes, n) == 0;
+}
+
 static inline unsigned long test_number(const char *name, unsigned long otherwise)
 {
 	const char *text = getenv(name);

@@ -591,20 +591,6 @@ static _Noreturn void child_run(int fd, unsigned int point, unsigned int n_passe
 
 /* the parent */
 
-/* Whole, or cut by a truncation and zero from there on. */
-static bool is_sound(const uint8_t page[ZR_PAGE_SIZE])
-{
-	uint8_t want[ZR_PAGE_SIZE];
-	uint64_t word;
-	size_t n = ZR_PAGE_SIZE;
-
-	while (n > 0 && page[n - 1] == 0)
-		--n;
-	memcpy(&word, page, sizeof(word));
-	stamp_make(want, sizeof(want), word);
-	return n <= sizeof(word) || memcmp(want, page, n) == 0;
-}
-
 /* Nobody noted what is there, but it must be whole. */
 static void check_temporary(void)
 {
@@ -622,7 +608,7 @@ static void check_temporary(void)
 		for (at = 100 * ZR_PAGE_SIZE; at + ZR_PAGE_SIZE <= zr_disk_size(disk);
 		     at += ZR_PAGE_SIZE) {
 			disk_get(&rig, disk, at, page, sizeof(page));
-			CHECK(is_sound(page));
+			CHECK(stamp_is_cut(page, sizeof(page)));
 		}
 		zr_disk_unpin(rig.store, disk);
 	}
