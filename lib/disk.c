@@ -197,16 +197,11 @@ static void note_patience(struct zr_disk *disk, const struct patience *patience)
 			       (uint64_t)(zr_monotonic_ns() - patience->room_since_ns));
 }
 
-/* The attempt was @r. Return: is there to be another one? */
-static bool be_patient(struct zr_disk *disk, const struct zr_ctx *ctx, struct patience *patience,
-		       int *r)
+/* The attempt wanted memory. Return: is there to be another one? */
+static bool wait_for_memory(struct zr_disk *disk, struct patience *patience, int *r)
 {
 	int64_t now;
 
-	if (*r == -ENOSPC)
-		return wait_for_room(disk, ctx, patience, r);
-	if (*r != -EAGAIN)
-		return false;
 	if (patience->is_last) {
 		*r = -ENOMEM;
 		return false;
@@ -221,6 +216,24 @@ static bool be_patient(struct zr_disk *disk, const struct zr_ctx *ctx, struct pa
 					  (int64_t)zr_min((uint64_t)patience->end_ns,
 							  (uint64_t)(now + patience->silence_ns)));
 	return true;
+}
+
+/* The attempt was @r. Return: is there to be another one? */
+static bool be_patient(struct zr_disk *disk, struct zr_ctx *ctx, struct patience *patience, int *r)
+{
+	bool again = false;
+
+	if (*r == -EREMOTE) {
+		*r = zr_ctx_fetch(ctx);
+		again = *r == 0;
+	} else if (*r == -ENOSPC) {
+		again = wait_for_room(disk, ctx, patience, r);
+	} else if (*r == -EAGAIN) {
+		again = wait_for_memory(disk, patience, r);
+	}
+	if (!again)
+		zr_ctx_settle(ctx);
+	return again;
 }
 
 /* reading and writing */

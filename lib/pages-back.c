@@ -20,10 +20,19 @@ int zr_ctx_let_wait(struct zr_ctx *ctx)
 	return ctx->window ? 0 : zr_window_new(&ctx->window);
 }
 
+static void wanted_drop(struct zr_ctx *ctx)
+{
+	if (ctx->wanted.pages)
+		zr_pages_unpin(&ctx->wanted.found);
+	ctx->wanted.pages = NULL;
+}
+
 void zr_ctx_settle(struct zr_ctx *ctx)
 {
-	if (ctx->window)
-		zr_window_close(ctx->window);
+	if (!ctx->window)
+		return;
+	wanted_drop(ctx);
+	zr_window_close(ctx->window);
 }
 
 void zr_pages_set_backing(struct zr_pages *pages, struct zr_backing *backing)
@@ -68,6 +77,42 @@ int zr_pages_fetch(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
 	r = zr_codec_decompress(ctx->workspace, &found->codec, ctx->object, n_bytes, page);
 	if (r < 0)
 		atomic_fetch_add_explicit(&counters->undecodable_pages, 1, memory_order_relaxed);
+	return r;
+}
+
+/* changing part of what is on the file. While its frame is pinned no other can be where it is: so the
+ * same slot of the same file is the same page */
+
+bool zr_pages_was_fetched(const struct zr_pages *pages, const struct zr_ctx *ctx, uint64_t page_no,
+			  zr_slot slot)
+{
+	const struct zr_wanted *wanted = &ctx->wanted;
+
+	return wanted->pages == pages && wanted->page_no == page_no && wanted->is_fetched &&
+	       wanted->found.slot == slot && wanted->found.backing == pages->backing;
+}
+
+int zr_pages_want_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, zr_slot slot)
+{
+	struct zr_found found;
+	int r;
+
+	r = zr_pages_found_locked(pages, ctx, slot, &found);
+	if (r < 0)
+		return r;
+	wanted_drop(ctx);
+	ctx->wanted = (struct zr_wanted){ pages, page_no, found, false };
+	return -EREMOTE;
+}
+
+int zr_ctx_fetch(struct zr_ctx *ctx)
+{
+	struct zr_wanted *wanted = &ctx->wanted;
+	int r;
+
+	ctx->reads_on = false;
+	r = zr_pages_fetch(wanted->pages, ctx, wanted->page_no, &wanted->found, ctx->fetched);
+	wanted->is_fetched = r == 0;
 	return r;
 }
 

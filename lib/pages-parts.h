@@ -52,13 +52,6 @@ void zr_pages_tally_slot(const struct zr_pages *pages, struct zr_tally *tally, z
 			 int64_t sign);
 void zr_pages_tally_apply(struct zr_pages *pages, const struct zr_tally *tally);
 
-/* Where the frame of a page that is written back was found: pinned, and what is needed to read it. */
-struct zr_found {
-	zr_slot slot;
-	struct zr_backing *backing;
-	struct zr_codec_params codec;
-};
-
 /* @slot is written back, and the stripe of its page held: pin it. Return: 0, or -EINPROGRESS where
  * @ctx must not wait. */
 int zr_pages_found_locked(struct zr_pages *pages, const struct zr_ctx *ctx, zr_slot slot,
@@ -67,6 +60,16 @@ int zr_pages_found_locked(struct zr_pages *pages, const struct zr_ctx *ctx, zr_s
 /* Read it, with nothing held. Return: 0 or -EIO, which is counted. */
 int zr_pages_fetch(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
 		   const struct zr_found *found, void *page);
+
+/* Is the page, which is written back as @slot, what was fetched last for a change of part of it? Then
+ * it is in ctx->fetched. */
+bool zr_pages_was_fetched(const struct zr_pages *pages, const struct zr_ctx *ctx, uint64_t page_no,
+			  zr_slot slot);
+
+/* It is not: it is to be fetched with nothing held, by zr_ctx_fetch(). The stripe is held. Return:
+ * -EREMOTE, or -EINPROGRESS where @ctx must not wait. */
+int zr_pages_want_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+			 zr_slot slot);
 
 static inline void zr_pages_unpin(const struct zr_found *found)
 {

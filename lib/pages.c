@@ -48,6 +48,7 @@ int zr_ctx_new(struct zr_ctx **ctxp)
 	ctx->workspace = NULL;
 	ctx->window = NULL;
 	ctx->reads_on = false;
+	ctx->wanted = (struct zr_wanted){ 0 };
 
 	r = zr_workspace_new(&ctx->workspace);
 	if (r < 0)
@@ -63,6 +64,7 @@ struct zr_ctx *zr_ctx_free(struct zr_ctx *ctx)
 		return NULL;
 
 	ctx->workspace = zr_workspace_free(ctx->workspace);
+	zr_ctx_settle(ctx);
 	ctx->window = zr_window_free(ctx->window);
 	free(ctx);
 	return NULL;
@@ -499,19 +501,30 @@ struct part {
 	const void *bytes; /* NULL: zeros */
 };
 
-/* The stripe is held from the read to the store: a write between them would be lost. @in_ctx: what
- * the page was is in ctx->page. */
-static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, zr_slot slot,
-			 bool in_ctx, const struct part *part, zr_slot *stalep)
+/* What the page was, into ctx->page. */
+static int update_read_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+			      zr_slot slot)
 {
+	if (zr_slot_kind(slot) != ZR_SLOT_KIND_WRITTEN_BACK)
+		return zr_pages_decode(pages, ctx, slot, ctx->page);
+	if (!zr_pages_was_fetched(pages, ctx, page_no, slot))
+		return zr_pages_want_locked(pages, ctx, page_no, slot);
+	memcpy(ctx->page, ctx->fetched, ZR_PAGE_SIZE);
+	return 0;
+}
+
+/* The stripe is held from the read to the store: a write between them would be lost. */
+static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
+			 const struct part *part, zr_slot *stalep)
+{
+	const zr_slot slot = slot_use(zr_slots_find(&pages->slots, page_no));
 	zr_slot fresh;
-	int r = 0;
+	int r;
 
 	if (slot == ZR_SLOT_HOLE && !part->bytes)
 		return 0;
 
-	if (!in_ctx)
-		r = zr_pages_decode(pages, ctx, slot, ctx->page);
+	r = update_read_locked(pages, ctx, page_no, slot);
 	if (r < 0)
 		return r;
 
@@ -531,55 +544,21 @@ static int update_locked(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t pa
 	return r;
 }
 
-/* @found: what was fetched into ctx->page last, its slot ZR_SLOT_HOLE if nothing was. Return: also
- * ZR_PAGE_E_ELSEWHERE with another one, pinned. */
-static int try_update(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no,
-		      const struct part *part, struct zr_found *found)
-{
-	const zr_slot fetched = found->slot;
-	zr_slot slot, stale = ZR_SLOT_HOLE;
-	int r;
-
-	{
-		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
-
-		slot = slot_use(zr_slots_find(&pages->slots, page_no));
-		if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK && slot != fetched) {
-			r = zr_pages_found_locked(pages, ctx, slot, found);
-			return r < 0 ? r : ZR_PAGE_E_ELSEWHERE;
-		}
-		r = update_locked(pages, ctx, page_no, slot,
-				  fetched != ZR_SLOT_HOLE && slot == fetched, part, &stale);
-	}
-
-	zr_pages_retire_slot(pages, stale);
-	return r;
-}
-
 int zr_page_update(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
 		   uint32_t n_bytes, const void *bytes)
 {
 	const struct part part = { at, n_bytes, bytes };
-	struct zr_found found = { .slot = ZR_SLOT_HOLE }, before;
+	zr_slot stale = ZR_SLOT_HOLE;
 	int r;
 
 	ZR_ASSERT(at + n_bytes <= ZR_PAGE_SIZE);
 
-	/* While it is pinned no other frame can be where it is: so the same slot is the same page. */
-	do {
-		before = found;
-		r = try_update(pages, ctx, page_no, &part, &found);
-		if (before.slot != ZR_SLOT_HOLE)
-			zr_pages_unpin(&before);
-		if (r != ZR_PAGE_E_ELSEWHERE)
-			break;
-		ctx->reads_on = false;
-		r = zr_pages_fetch(pages, ctx, page_no, &found, ctx->page);
-		if (r < 0)
-			zr_pages_unpin(&found);
-	} while (r == 0);
+	{
+		ZR_GUARD_EXCLUSIVE(zr_pages_stripe(pages, page_no));
+		r = update_locked(pages, ctx, page_no, &part, &stale);
+	}
 
-	zr_ctx_settle(ctx);
+	zr_pages_retire_slot(pages, stale);
 	return r;
 }
 

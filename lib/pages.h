@@ -69,6 +69,21 @@ void zr_engine_set_mem_limit(struct zr_engine *engine, uint64_t limit_bytes);
 /* Without the arena. */
 void zr_engine_deinit(struct zr_engine *engine);
 
+/* Where the frame of a page that is written back was found: pinned, and what is needed to read it. */
+struct zr_found {
+	zr_slot slot;
+	struct zr_backing *backing;
+	struct zr_codec_params codec;
+};
+
+/* A page that is to be fetched before part of it can be changed. */
+struct zr_wanted {
+	struct zr_pages *pages; /* NULL: none is */
+	uint64_t page_no;
+	struct zr_found found;
+	bool is_fetched;
+};
+
 /* What a thread needs to move pages; one call at a time. */
 struct zr_ctx {
 	struct zr_workspace *workspace;
@@ -76,6 +91,8 @@ struct zr_ctx {
 	bool reads_on;            /* pages behind the one that is read are likely to be wanted */
 	uint8_t page[ZR_PAGE_SIZE];
 	uint8_t object[ZR_CODEC_BOUND];
+	struct zr_wanted wanted;
+	uint8_t fetched[ZR_PAGE_SIZE]; /* the page that was */
 };
 
 int zr_ctx_new(struct zr_ctx **ctxp);
@@ -84,6 +101,10 @@ int zr_ctx_new(struct zr_ctx **ctxp);
  * fail with -EINPROGRESS instead, and are to be called again with a context that may: so a thread
  * that others rely on is not held up. Return: 0 or -ENOMEM. */
 int zr_ctx_let_wait(struct zr_ctx *ctx);
+
+/* What a change said -EREMOTE for, now that its caller holds nothing: who waits for the file must not
+ * keep others from the disk. The change is then to be tried again. Return: 0 or -EIO. */
+int zr_ctx_fetch(struct zr_ctx *ctx);
 
 /* Keep nothing of the backing file: before a thread waits for something to do. */
 void zr_ctx_settle(struct zr_ctx *ctx);
@@ -140,7 +161,7 @@ struct zr_pages {
 	_Atomic bool xhas_larger;            /* there may be some */
 	_Atomic bool xrefused;               /* a write was, for want of room */
 	_Atomic int xspill_error;            /* why no more can; 0: it can */
-	_Atomic int64_t xspill_again_ns;     /* it failed: not before, and the error holds so long, */
+	_Atomic int64_t xspill_again_ns; /* it failed: not before, and the error holds so long, */
 	/* of who takes them */
 	uint64_t hand;         /* the page that is next */
 	uint64_t mark_hand;    /* the leaf that is to be marked next */
@@ -160,7 +181,8 @@ int zr_page_read(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, v
 int zr_page_write(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, const void *page);
 
 /* Change part of a page, as one step for readers. @bytes NULL: zeros, which may pass the limit,
- * since who asks for them is giving memory back; a hole stays a hole. */
+ * since who asks for them is giving memory back; a hole stays a hole. Return: also -EREMOTE for one
+ * that is on the backing file: see zr_ctx_fetch(). */
 int zr_page_update(struct zr_pages *pages, struct zr_ctx *ctx, uint64_t page_no, uint32_t at,
 		   uint32_t n_bytes, const void *bytes);
 
@@ -180,7 +202,6 @@ unsigned int zr_pages_find_vacated(struct zr_pages *pages, uint64_t leaf_no,
 
 enum {
 	ZR_PAGE_E_AS_IT_WAS = 1, /* nothing to gain, or it was written meanwhile */
-	ZR_PAGE_E_ELSEWHERE = 2, /* it is on the backing file; within pages alone */
 };
 
 /*

@@ -185,15 +185,19 @@ static void attr_apply(struct run *run, const struct zr_attr *attr, struct zr_di
 	const struct zr_attr_target target = { .store = run->store,
 					       .disk = disk,
 					       .ctx = run->fs->ctx,
-					       .defaults = &run->config->defaults.attrs };
+					       .defaults = &run->config->defaults.attrs,
+					       .daemon = run->fs->daemon };
 	int r = 0;
 
-	records_lock(&run->fs->records);
+	/* What takes long locks for itself, and must not be waited for. */
+	if (!(attr->flags & ZR_ATTR_LONG))
+		records_lock(&run->fs->records);
 	if (attr->flags & ZR_ATTR_ADDS)
 		r = attr->apply(&target, "");
 	if (r == 0)
 		r = attr->apply(&target, text);
-	records_unlock(&run->fs->records);
+	if (!(attr->flags & ZR_ATTR_LONG))
+		records_unlock(&run->fs->records);
 	if (r == 0)
 		naming_add(&run->done, 0, "%s of %s", attr->name, name);
 	else if (r != -ESTALE)

@@ -369,6 +369,41 @@ static void test_an_update_finds_another_page(void)
 	tear_down();
 }
 
+/* Who waits for the file to change part of a page keeps nobody from the disk: not from its shape. */
+
+static unsigned int n_changed;
+
+static int note_change(struct zr_attrs *attrs, void *context)
+{
+	++n_changed;
+	return 0;
+}
+
+static void change_attrs(void)
+{
+	CHECK(zr_disk_change_attrs(disk, false, note_change, NULL) == 0);
+}
+
+static void test_the_shape_is_free_while_the_file_is_read(void)
+{
+	uint64_t n;
+
+	set_up();
+	fill();
+	CHECK(write_back(0, 8, 0, &n) == 0 && n > 4);
+	fake.meanwhile = change_attrs;
+	disk_put(&rig, disk, ZR_PAGE_SIZE + 5, "x", 1);
+	CHECK(n_changed == 1);
+	fake.meanwhile = change_attrs;
+	CHECK(zr_disk_punch(disk, rig.ctx, 2 * ZR_PAGE_SIZE + 7, ZR_PAGE_SIZE) == 0);
+	CHECK(n_changed == 2);
+	fake.meanwhile = change_attrs;
+	CHECK(zr_disk_truncate(disk, rig.ctx, 6 * ZR_PAGE_SIZE + 7) == 0);
+	CHECK(n_changed == 3);
+	rig_validate(rig.store);
+	tear_down();
+}
+
 /* marks, codecs, and pages that are stored as they are */
 
 /* A file that went after somebody who stands by had looked at it is not there for them either: its
@@ -491,6 +526,7 @@ int main(void)
 	RUN(test_a_reset_meanwhile);
 	RUN(test_a_frame_is_not_reused_under_a_reader);
 	RUN(test_an_update_finds_another_page);
+	RUN(test_the_shape_is_free_while_the_file_is_read);
 	RUN(test_a_file_that_goes_under_who_stands_by);
 	RUN(test_only_what_is_idle);
 	RUN(test_uncompressed);
