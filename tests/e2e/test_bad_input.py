@@ -117,7 +117,7 @@ def test_bad_config(place, refused, case, check_alone):
     rest = line.split(f"{config}:{number}:")[1]
     for word in words:
         assert word in rest, f"{word!r} is not in {rest!r}"
-    assert rest.isprintable() and len(rest) < 400
+    assert rest.isprintable() and len(rest) < 600  # with all keys that there are
 
 
 @pytest.mark.parametrize("length", [190, 197, 198, 199, 200, 201, 253, 254, 255, 256, 1022, 4094])
