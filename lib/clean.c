@@ -16,6 +16,9 @@
 #define MOVE_BYTES  (MOVE_BLOCKS * ZR_BLOCK_BYTES)
 #define MOVE_FRAMES 512u
 
+/* Frames that cannot be read stay where they are; so many in a pass, and the file cannot be. */
+#define UNREAD_MAX 16u
+
 /* Zones at most that full are emptied ahead of need, in so many steps of fullness. */
 #define STEPS      8u
 #define STEPS_MOST 6u
@@ -43,6 +46,7 @@ struct zr_cleaner {
 	struct zr_disk *disk;
 	uint64_t first; /* block that was claimed */
 	uint32_t n_blocks, n_bytes, n_moved;
+	unsigned int n_unread; /* in this pass */
 	struct moved moved[MOVE_FRAMES];
 	struct zr_look look;
 };
@@ -300,7 +304,7 @@ static int move(struct zr_cleaner *cleaner, uint64_t page_no, zr_slot slot)
 	r = move_read(cleaner, page_no, slot);
 	if (r < 0)
 		zr_backing_unpin(backing, slot);
-	return r;
+	return r < 0 && ++cleaner->n_unread < UNREAD_MAX ? 0 : r;
 }
 
 int zr_clean(struct zr_store *store, struct zr_cleaner *cleaner, struct zr_backing *backing,
@@ -315,6 +319,7 @@ int zr_clean(struct zr_store *store, struct zr_cleaner *cleaner, struct zr_backi
 		return -EIO;
 	cleaner->backing = backing;
 	cleaner->n_moved = cleaner->n_bytes = cleaner->n_blocks = 0;
+	cleaner->n_unread = 0;
 	memset(backing->zone_bytes, 0, zr_backing_zones(backing) * sizeof(*backing->zone_bytes));
 	r = walk(store, cleaner, stop, weigh, NULL);
 	if (r < 0)

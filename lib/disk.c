@@ -456,11 +456,12 @@ int zr_disk_punch(struct zr_disk *disk, struct zr_ctx *ctx, uint64_t offset, uin
 	struct patience patience = { 0 };
 	int r;
 
-	count(&disk->entry->counters.num_discards, 1);
 	do {
 		attempt(disk, &patience);
 		r = punch(disk, ctx, offset, n_bytes);
 	} while (be_patient(disk, ctx, &patience, &r));
+	if (r != -EINPROGRESS) /* it will be asked for again */
+		count(&disk->entry->counters.num_discards, 1);
 	return r;
 }
 

@@ -21,7 +21,8 @@ struct fake {
 	uint8_t *bytes;
 	uint64_t n_bytes;
 	_Atomic int read_error, write_error; /* errnos; 0: none */
-	_Atomic unsigned int n_reads, n_writes, n_punches;
+	unsigned int read_error_every;       /* of so many one fails; 0: all do */
+	_Atomic unsigned int n_reads, n_writes, n_punches, n_failed_reads;
 	_Atomic uint64_t n_written_bytes, largest_write;
 	void (*meanwhile)(void); /* once, in the middle of the next request; NULL: nothing */
 };
@@ -45,8 +46,11 @@ static inline int fake_read(void *context, uint64_t offset, void *bytes, size_t 
 	CHECK((uintptr_t)bytes % ZR_BLOCK_BYTES == 0 && offset > 0);
 	CHECK(offset + n_bytes <= fake.n_bytes);
 	++fake.n_reads;
-	if (fake.read_error != 0)
+	if (fake.read_error != 0 &&
+	    (fake.read_error_every == 0 || fake.n_reads % fake.read_error_every == 0)) {
+		++fake.n_failed_reads;
 		return -fake.read_error;
+	}
 	memcpy(bytes, fake.bytes + offset, n_bytes);
 	fake_meanwhile();
 	return 0;

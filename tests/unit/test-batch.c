@@ -53,6 +53,7 @@ static void test_who_must_not_wait_does_not(void)
 	CHECK(zr_disk_punch(disk, ctx, 3 * ZR_PAGE_SIZE + 1, 1) == -EINPROGRESS);
 	CHECK(zr_disk_truncate(disk, ctx, 3 * ZR_PAGE_SIZE + 1) == -EINPROGRESS);
 	CHECK(fake.n_reads == 0);
+	CHECK(atomic_load(&disk->entry->counters.num_discards) == 0);
 	CHECK(atomic_load(&disk->entry->counters.failed_reads) == 0);
 	CHECK(atomic_load(&disk->entry->counters.failed_writes) == 0);
 	check(3, word_of(3));
