@@ -107,7 +107,7 @@ static int file_attach(struct backings *backings, unsigned int index,
 	return zr_store_backing_attach(backings->store, index, io);
 }
 
-int backings_attach(struct backings *backings)
+int backings_attach(struct backings *backings, bool is_last)
 {
 	const struct zr_backing_record *record;
 	unsigned int i;
@@ -116,7 +116,8 @@ int backings_attach(struct backings *backings)
 	for (i = 0; r == 0 && i < ZR_BACKINGS_MAX; ++i) {
 		record = zr_store_backing_at(backings->store, i);
 		/* What was looked at while another served need not be read when nobody does. */
-		if (record && backings->files[i].id != atomic_load(&record->id))
+		if (record && backings->files[i].id != atomic_load(&record->id) &&
+		    (is_last || backings->files[i].fd >= 0))
 			r = file_attach(backings, i, record);
 		if (!record && backings->files[i].fd >= 0)
 			(void)!eventfd_write(backings->news, 1); /* whoever looks closes it */

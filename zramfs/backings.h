@@ -61,9 +61,10 @@ void backings_deinit(struct backings *backings);
 /* A descriptor that was opened by another process, in place of what was there. -1: none. */
 void backings_take(struct backings *backings, unsigned int index, int fd);
 
-/* Before the store is loaded, and again at the last moment: what is there of each record, if it is
- * the file that the record means. Return: 0, -ENOMEM, -EUCLEAN. */
-int backings_attach(struct backings *backings);
+/* Before the store is loaded, and again at the last moment (@is_last): what is there of each record, if
+ * it is the file that the record means. Until then a descriptor may still be on its way. Return: 0,
+ * -ENOMEM, -EUCLEAN. */
+int backings_attach(struct backings *backings, bool is_last);
 
 /* Does the store write back to any file? */
 bool backings_are_there(const struct backings *backings);

@@ -43,7 +43,7 @@ int worker_files_make(struct worker *worker)
 					.worker = worker };
 	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
 		backings_take(backings, i, worker->backing_fds[i]);
-	return backings_attach(backings);
+	return backings_attach(backings, false);
 }
 
 void worker_files_look(struct worker *worker)
@@ -56,6 +56,6 @@ void worker_files_look(struct worker *worker)
 void worker_files_take(struct worker *worker, const struct wire_message *message, int fd)
 {
 	backings_take(&worker->tiering.backings, (unsigned int)message->value, fd);
-	(void)backings_attach(&worker->tiering.backings);
+	(void)backings_attach(&worker->tiering.backings, false);
 	(void)tiering_provide(&worker->tiering);
 }

@@ -469,7 +469,7 @@ static int load(struct worker *worker, int fault)
 	worker->n_poison = shelf_take_over(worker->shelf, fault != 0);
 	ZR_CRASH("start");
 	/* What came since it was looked at. */
-	r = backings_attach(&worker->tiering.backings);
+	r = backings_attach(&worker->tiering.backings, true);
 	if (r == 0)
 		r = zr_store_load(worker->store);
 	if (r == 0)
