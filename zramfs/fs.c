@@ -64,7 +64,8 @@ int fs_let_wait(struct fs *fs)
 {
 	int r;
 
-	records_lock(&fs->records);
+	/* What a former generation left undone is done later, once changes are allowed. */
+	records_lock_now(&fs->records);
 	r = zr_ctx_let_wait(fs->ctx);
 	records_unlock(&fs->records);
 	return r;

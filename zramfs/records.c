@@ -159,6 +159,11 @@ void records_lock(struct records *records)
 		pthread_cond_wait(&records->settled, &records->lock);
 }
 
+void records_lock_now(struct records *records)
+{
+	pthread_mutex_lock(&records->lock);
+}
+
 void records_unlock(struct records *records)
 {
 	pthread_mutex_unlock(&records->lock);

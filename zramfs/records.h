@@ -99,6 +99,9 @@ void records_forget_rest(struct records *records);
 
 /* Keep others from changing which disks there are, and what is set of them. */
 void records_lock(struct records *records);
+
+/* The same, but to change none of that: does not wait for what former generations began. */
+void records_lock_now(struct records *records);
 void records_unlock(struct records *records);
 
 /* Begin what @wanted says, but for its state. The caller has the lock. */
