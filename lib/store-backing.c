@@ -73,6 +73,7 @@ int zr_store_backing_add(struct zr_store *store, unsigned int index,
 
 	if (atomic_load(&record->id) != 0)
 		return -EEXIST;
+	ZR_ASSERT(!store->backings[index]);
 	memcpy((uint8_t *)record + sizeof(record->id), (const uint8_t *)wanted + sizeof(record->id),
 	       sizeof(*record) - sizeof(record->id));
 	atomic_store(&record->sequence, 0);
@@ -231,6 +232,9 @@ int zr_store_backings_load(struct zr_store *store)
 	for (i = 0; r == 0 && i < ZR_BACKINGS_MAX; ++i) {
 		const uint64_t id = atomic_load(&store->superblock->backings[i].id);
 
+		/* It went since it was looked at, and its file with it. */
+		if (id == 0)
+			store->backings[i] = zr_backing_free(store->backings[i]);
 		/* The file is not there: what was on it is lost, and all else goes on. */
 		if (id != 0 && (!store->backings[i] || store->backings[i]->id != id))
 			r = zr_store_backing_attach(store, i, NULL);
