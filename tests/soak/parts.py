@@ -61,6 +61,38 @@ def part_io(options, times):
     return stand, said
 
 
+def part_spill(options, times):
+    """A disk with a sixteenth of the memory that it wants: the rest goes to a file, and comes back,
+    while pages are written back by hand as well."""
+    with Stand("spill", options) as stand:
+        mount, path, going = stand.mount, stand.place / "back", threading.Event()
+        mount.hot_add(f"spill0 disksize=64M mem_limit=4M backing_dev={path} backing_size=64M")
+        stand.loads.start("io", mount.disk("spill0"), 3)
+        going.set()
+        threads = [repeat(going, 0.1, write_once, mount.control("spill0", name), text)
+                   for name, text in (("writeback", "type=huge"), ("idle", "all"))]
+        stand.kills(times)
+        going.clear()
+        for thread, wrong in threads:
+            thread.join(60)
+            if wrong:
+                raise Failed(wrong[0])
+        said = stand.loads.stop()
+        disk = json_disk(stand, "spill0")
+        for key in ("failed_reads", "failed_writes", "failed_backing_reads",
+                    "failed_backing_writes"):
+            if disk[key]:
+                raise Failed(f"{key}: {disk[key]}")
+        stand.notes.append(f"{disk['bd_writes']} pages went to the file, {disk['bd_reads']} were "
+                           "read there")
+        stand.check_nothing_leaks()
+        try:
+            wait_until(lambda: not path.exists(), what=f"{path} to go")
+        except AssertionError as error:
+            raise Failed(str(error)) from None
+    return stand, said
+
+
 @contextlib.contextmanager
 def ext4_on(stand):
     """Files on disk0, which is looked through at the end, when nobody uses them any more."""
