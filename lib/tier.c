@@ -27,13 +27,14 @@
 /* Of all disks together there is no mark; they spill from that percentage of their limit on. */
 #define SPILL_ALL_PERCENT 90
 
-/* How often the hand comes to the end for one batch: until it has seen all, and once more each to
- * mark what is there and to take it. */
-#define ROUNDS_ALL 2
-#define ROUNDS     4
+/* How often the hand comes to the end for one batch, so that it has seen all. */
+#define ROUNDS 2
 
 /* A batch all of whose pages were used meanwhile; so many in a row are as bad as none. */
 #define EMPTY_BATCHES 64
+
+/* After so many of them it is not asked any more whether pages are cold. */
+#define EMPTY_COLD 2
 
 /* Runs of blocks that are punched a second after they became free, and those that take longer. */
 #define PUNCH_BLOCKS 16
@@ -129,7 +130,7 @@ static bool is_cold(zr_slot slot, zr_age age, zr_age from)
 
 /* Name pages of the leaf that the hand is in. Return: is the batch full? */
 static bool gather_leaf(struct zr_tier *tier, struct zr_disk *disk,
-			const zr_slot slots[ZR_LEAF_SLOTS], zr_age from, uint32_t *np)
+			const zr_slot slots[ZR_LEAF_SLOTS], zr_age from, bool any, uint32_t *np)
 {
 	uint64_t *hand = &disk->pages.hand;
 	zr_age ages[ZR_LEAF_SLOTS] = { 0 };
@@ -142,7 +143,8 @@ static bool gather_leaf(struct zr_tier *tier, struct zr_disk *disk,
 	do {
 		const unsigned int i = *hand % ZR_LEAF_SLOTS;
 
-		if (!is_cold(slots[i], ages[i], from))
+		if (any ? zr_slot_kind(slots[i]) != ZR_SLOT_KIND_OBJECT
+			: !is_cold(slots[i], ages[i], from))
 			continue;
 		++*np;
 		full = zr_batch_add(tier->batch, *hand);
@@ -150,11 +152,10 @@ static bool gather_leaf(struct zr_tier *tier, struct zr_disk *disk,
 	return full;
 }
 
-/* Name a batch of pages that were not used since they were marked, or what there is of them. If there
- * is none in all of the disk, any will do; but not with @from. Return: how many. */
-static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk, zr_age from)
+/* Name a batch of pages that were not used since they were marked, or what there is of them; of all,
+ * where @any will do. Return: how many. */
+static uint32_t gather(struct zr_tier *tier, struct zr_disk *disk, zr_age from, bool any)
 {
-	const unsigned int n_rounds_most = from != 0 ? ROUNDS_ALL : ROUNDS;
 	uint64_t *hand = &disk->pages.hand;
 	zr_slot slots[ZR_LEAF_SLOTS];
 	unsigned int n_rounds = 0;
@@ -162,18 +163,17 @@ static uint32_t gather_cold(struct zr_tier *tier, struct zr_disk *disk, zr_age f
 	uint32_t n = 0;
 
 	mark_far(disk);
-	while (n_rounds < n_rounds_most && !atomic_load(&tier->xstop)) {
+	while (n_rounds < ROUNDS && !atomic_load(&tier->xstop)) {
 		leaf_no = *hand >> ZR_LEAF_SHIFT;
 		if (!leaf_next(disk, &leaf_no, slots)) {
 			*hand = 0;
-			if (++n_rounds >= ROUNDS_ALL && n > 0)
-				return n;
+			++n_rounds;
 			continue;
 		}
 		*hand = zr_max(*hand, leaf_no << ZR_LEAF_SHIFT);
-		if (gather_leaf(tier, disk, slots, from, &n))
+		if (gather_leaf(tier, disk, slots, from, any, &n))
 			return n;
-		if (n_rounds >= ROUNDS_ALL)
+		if (any)
 			leaf_mark(disk, leaf_no);
 	}
 	return n;
@@ -241,21 +241,27 @@ enum {
 #define NOTHING_TO_TAKE UINT64_MAX
 
 /* One batch. Return: 0, SPILL_E_NOTHING, or what the file refuses. */
-static int spill_once(struct zr_tier *tier, struct zr_disk *disk, uint64_t *n_writtenp)
+static int spill_once(struct zr_tier *tier, struct zr_disk *disk, unsigned int n_empty,
+		      uint64_t *n_writtenp)
 {
 	const struct zr_batch_filter oldest = { .marks = ZR_SLOT_UNUSED };
-	const struct zr_batch_filter cold = { .marks = ZR_SLOT_IDLE };
+	const struct zr_batch_filter cold = { .marks = ZR_SLOT_IDLE }, all = { 0 };
 	const zr_age from = (zr_age)atomic_load(&disk->plan.xoldest_from);
 
 	if (from != 0) {
 		zr_batch_begin(tier->batch, disk, &oldest);
-		if (gather_cold(tier, disk, from) > 0)
+		if (gather(tier, disk, from, false) > 0)
 			return flush(tier, disk, n_writtenp);
 		/* Until ages were looked at again. */
 		atomic_store(&disk->plan.xoldest_from, 0);
 	}
 	zr_batch_begin(tier->batch, disk, &cold);
-	if (gather_cold(tier, disk, 0) == 0)
+	if (n_empty < EMPTY_COLD && gather(tier, disk, 0, false) > 0)
+		return flush(tier, disk, n_writtenp);
+
+	/* All is in use: who writes must not wait until something is not. */
+	zr_batch_begin(tier->batch, disk, &all);
+	if (gather(tier, disk, 0, true) == 0)
 		return SPILL_E_NOTHING;
 	return flush(tier, disk, n_writtenp);
 }
@@ -314,7 +320,7 @@ static void spill(struct zr_tier *tier, struct zr_disk *disk)
 		if (!refused && !is_over(disk, true))
 			return;
 		n_written = 0;
-		r = spill_once(tier, disk, &n_written);
+		r = spill_once(tier, disk, n_empty, &n_written);
 		if (r == -ENOSPC && clean(tier, true))
 			r = 0;
 		tier->n_taken += n_written;

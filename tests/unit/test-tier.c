@@ -426,6 +426,42 @@ static void test_several_who_write(void)
 	tear_down();
 }
 
+static _Atomic bool reading;
+
+static void *read_on(void *context)
+{
+	uint8_t page[ZR_PAGE_SIZE];
+	struct zr_ctx *ctx;
+	uint64_t i;
+	size_t n;
+
+	CHECK(zr_ctx_new(&ctx) == 0 && zr_ctx_let_wait(ctx) == 0);
+	for (i = 0; atomic_load(&reading); ++i)
+		CHECK(zr_disk_read(disk, ctx, i % 256 * ZR_PAGE_SIZE, page, sizeof(page), &n) == 0);
+	zr_ctx_free(ctx);
+	return NULL;
+}
+
+/* Pages that are used all the time lose each mark at once. Some of them go all the same. */
+static void test_all_is_in_use(void)
+{
+	pthread_t threads[3];
+	unsigned int i;
+
+	set_up();
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1) / 2) == 0);
+	zr_tier_begin(tier);
+	atomic_store(&reading, true);
+	for (i = 0; i < ZR_ARRAY_SIZE(threads); ++i)
+		CHECK(pthread_create(&threads[i], NULL, read_on, NULL) == 0);
+	for (i = 0; i < 2048; ++i)
+		CHECK(put(i % 256, rig.ctx) == 0);
+	atomic_store(&reading, false);
+	for (i = 0; i < ZR_ARRAY_SIZE(threads); ++i)
+		CHECK(pthread_join(threads[i], NULL) == 0);
+	tear_down();
+}
+
 static void test_it_ends_while_it_is_waited_for(void)
 {
 	set_up();
@@ -450,6 +486,7 @@ int main(void)
 	RUN(test_nothing_to_take_is_not_looked_for);
 	RUN(test_an_error_of_long_ago);
 	RUN(test_several_who_write);
+	RUN(test_all_is_in_use);
 	RUN(test_it_ends_while_it_is_waited_for);
 	return 0;
 }
