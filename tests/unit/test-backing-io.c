@@ -21,7 +21,7 @@ static struct backing_io backing;
 
 /* the kernel */
 
-static unsigned int n_calls, n_interruptions;
+static _Atomic unsigned int n_calls, n_interruptions;
 static size_t at_most; /* bytes of a call; 0: any number */
 
 ssize_t __real_pread64(int fd, void *bytes, size_t n_bytes, off_t offset);
