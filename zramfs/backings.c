@@ -390,12 +390,17 @@ void backings_say_errors(struct backings *backings)
 	uint64_t n;
 	unsigned int i;
 
-	if (read(backings->news, &n, sizeof(n)) < 0)
+	if (read(backings->news, &n, sizeof(n)) == sizeof(n))
+		backings->is_unsaid = true;
+	/* Somebody opens or closes one: then there will be time later. */
+	if (!backings->is_unsaid || pthread_mutex_trylock(&backings->lock) != 0)
 		return;
+	backings->is_unsaid = false;
 	for (i = 0; i < ZR_BACKINGS_MAX; ++i) {
 		record = zr_store_backing_at(backings->store, i);
 		if (record && backings->files[i].id != 0 &&
 		    backing_io_take_error(&backings->files[i].io, &error))
 			error_say(record->path, &error);
 	}
+	pthread_mutex_unlock(&backings->lock);
 }

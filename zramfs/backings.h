@@ -45,7 +45,8 @@ struct backings {
 	/* Give the descriptor of that index to who keeps it, -1: none; NULL: nobody keeps any. */
 	void (*pass)(void *context, unsigned int index, int fd);
 	void *context;
-	int news; /* eventfd: there are errors to be said, or a file was opened */
+	int news;       /* eventfd: there are errors to be said, or a file was opened */
+	bool is_unsaid; /* of who says errors: there may be some still */
 
 	pthread_mutex_t lock;
 	/* protected by lock */
@@ -85,5 +86,5 @@ void backings_sweep(struct backings *backings);
 /* The mount is gone: what is on the files is nobody's. */
 void backings_close(struct backings *backings);
 
-/* Say the first error of each file, once. */
+/* Say the first error of each file, once; or later, if somebody opens or closes one. By one thread. */
 void backings_say_errors(struct backings *backings);
