@@ -162,7 +162,8 @@ static int64_t rate_of(struct work *work)
 	if (plan->counted_ns != 0 && passed >= 0 && passed < RATE_NS)
 		return rate;
 	/* Counters may have been set back. */
-	if (plan->counted_ns == 0 || passed < 0 || passed > RATE_STALE_NS || n < plan->n_pages_then)
+	if (plan->counted_ns == 0 || passed <= 0 || passed > RATE_STALE_NS ||
+	    n < plan->n_pages_then)
 		rate = -1;
 	else
 		rate = (int64_t)((n - plan->n_pages_then) * (uint64_t)SECOND_NS / (uint64_t)passed);

@@ -32,8 +32,7 @@ void zr_room_make(struct zr_room *room, bool made)
 void zr_room_want(struct zr_room *room)
 {
 	/* Not relaxed: what is wanted must be seen by who has just said that nothing is. */
-	if (!atomic_load(&room->xwanted) &&
-	    !atomic_exchange(&room->xwanted, true))
+	if (!atomic_load(&room->xwanted) && !atomic_exchange(&room->xwanted, true))
 		zr_must(sem_post(&room->wake));
 }
 

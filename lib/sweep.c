@@ -108,9 +108,9 @@ int zr_sweep(struct zr_disk *disk, const struct zr_sweep_filter *filter, bool st
 	int r;
 
 	r = find_bands(&sweep);
-	for (band = BANDS_MAX; r == 0 && band-- > 0;) {
-		if (sweep.in_band[band])
-			r = visit_band(&sweep, band, visit, context);
+	for (band = BANDS_MAX; r == 0 && band > 0; --band) {
+		if (sweep.in_band[band - 1])
+			r = visit_band(&sweep, band - 1, visit, context);
 	}
 	return r < 0 ? r : 0;
 }
