@@ -397,21 +397,22 @@ static void test_keys_are_those_that_were_wished_for(void)
 /* Is any of it a promise still, or a hole? */
 static bool is_written(int fd, uint64_t n_bytes)
 {
-	struct {
-		struct fiemap map;
-		struct fiemap_extent extents[64];
-	} all = { .map = { .fm_length = n_bytes, .fm_extent_count = 64 } };
+	struct fiemap *map = calloc(1, sizeof(*map) + 64 * sizeof(map->fm_extents[0]));
+	bool is_all = true;
 	uint64_t at = 0;
 	unsigned int i;
 
-	CHECK(ioctl(fd, FS_IOC_FIEMAP, &all) == 0);
-	for (i = 0; i < all.map.fm_mapped_extents; ++i) {
-		if (all.extents[i].fe_logical != at ||
-		    all.extents[i].fe_flags & FIEMAP_EXTENT_UNWRITTEN)
-			return false;
-		at += all.extents[i].fe_length;
+	CHECK(map);
+	map->fm_length = n_bytes;
+	map->fm_extent_count = 64;
+	CHECK(ioctl(fd, FS_IOC_FIEMAP, map) == 0);
+	for (i = 0; i < map->fm_mapped_extents; ++i) {
+		is_all = is_all && map->fm_extents[i].fe_logical == at &&
+			 !(map->fm_extents[i].fe_flags & FIEMAP_EXTENT_UNWRITTEN);
+		at += map->fm_extents[i].fe_length;
 	}
-	return at >= n_bytes;
+	free(map);
+	return is_all && at >= n_bytes;
 }
 
 /* Written, so that nothing of it is a hole or only promised; once. */
