@@ -52,6 +52,18 @@ static void count_object(struct zr_census *census, zr_slot slot)
 		++gauge[ZR_GAUGE_GOOD];
 }
 
+/* @seal_bytes: of a frame, beyond its object. */
+static void count_written_back(struct zr_census *census, zr_slot slot, uint32_t seal_bytes)
+{
+	int64_t *gauge = census->tally.gauge;
+	const uint32_t n_bytes = zr_slot_length(slot);
+
+	++gauge[ZR_GAUGE_WRITTEN_BACK];
+	gauge[ZR_GAUGE_FRAME_BYTES] += (int64_t)zr_align_up(n_bytes + seal_bytes, ZR_CELL_UNIT);
+	if (n_bytes < ZR_PAGE_SIZE)
+		++gauge[ZR_GAUGE_CODEC + zr_slot_codec(slot)];
+}
+
 static void count_same(struct zr_census *census, zr_slot slot)
 {
 	const enum zr_fill_kind kind = fill_kind(slot);
@@ -64,7 +76,7 @@ static void count_same(struct zr_census *census, zr_slot slot)
 
 /* The same sums as zr_pages_tally_slot() makes, and not by it: what one does wrong the other
  * shows. */
-static void count_slot(struct zr_census *census, zr_slot slot)
+static void count_slot(struct zr_census *census, zr_slot slot, uint32_t seal_bytes)
 {
 	const uint32_t n_bytes = zr_slot_bytes(slot);
 
@@ -78,13 +90,23 @@ static void count_slot(struct zr_census *census, zr_slot slot)
 					    : (int64_t)zr_align_up(n_bytes, ZR_CELL_UNIT);
 	if (zr_slot_kind(slot) == ZR_SLOT_KIND_SAME)
 		count_same(census, slot);
+	else if (zr_slot_kind(slot) == ZR_SLOT_KIND_WRITTEN_BACK)
+		count_written_back(census, slot, seal_bytes);
 	else
 		count_object(census, slot);
+}
+
+static uint32_t seal_bytes_of(struct zr_disk *disk)
+{
+	ZR_GUARD_SHARED(&disk->shape);
+
+	return disk->pages.backing ? disk->pages.backing->record->seal_bytes : 0;
 }
 
 int zr_census_take(struct zr_disk *disk, const struct zr_stop *stop, struct zr_census *census)
 {
 	struct zr_census taken = { 0 };
+	const uint32_t seal_bytes = seal_bytes_of(disk);
 	struct zr_look look = { .disk = disk };
 	int64_t asked_ns = 0;
 	unsigned int i;
@@ -97,7 +119,7 @@ int zr_census_take(struct zr_disk *disk, const struct zr_stop *stop, struct zr_c
 			continue;
 		++taken.n_leaves;
 		for (i = 0; i < ZR_LEAF_SLOTS; ++i)
-			count_slot(&taken, look.slots[i]);
+			count_slot(&taken, look.slots[i], seal_bytes);
 	}
 	if (r < 0)
 		return r;
@@ -231,11 +253,16 @@ int zr_census_block_state(struct zr_disk *disk, uint64_t *page_nop, char *text, 
 
 /* at one moment */
 
+struct exact {
+	struct zr_census *census;
+	uint32_t seal_bytes;
+};
+
 static int exact_node(void *context, zr_position position)
 {
-	struct zr_census *census = context;
+	const struct exact *exact = context;
 
-	++census->tally.n_nodes;
+	++exact->census->tally.n_nodes;
 	return 0;
 }
 
@@ -254,7 +281,9 @@ static int exact_age(void *context, uint64_t word_no, uint64_t ages)
 
 static int exact_slot(void *context, uint64_t page_no, zr_slot slot)
 {
-	count_slot(context, slot);
+	const struct exact *exact = context;
+
+	count_slot(exact->census, slot, exact->seal_bytes);
 	return 0;
 }
 
@@ -262,12 +291,13 @@ void zr_census_exact(struct zr_disk *disk, struct zr_tally *gauges, struct zr_ce
 {
 	const struct zr_slots *slots = &disk->pages.slots;
 	struct zr_stripes *stripes = &disk->engine->stripes;
+	struct exact exact = { census, seal_bytes_of(disk) };
 	uint64_t leaf_no;
 
 	memset(census, 0, sizeof(*census));
 	zr_stripes_lock_all(stripes);
 	zr_pages_tally_frozen(&disk->pages, gauges);
-	(void)zr_slots_walk(slots, exact_node, exact_slot, census);
+	(void)zr_slots_walk(slots, exact_node, exact_slot, &exact);
 	(void)zr_slots_walk(&disk->pages.ages, exact_age_node, exact_age, census);
 	for (leaf_no = 0; zr_slots_next_leaf(slots, leaf_no, LEAVES_MAX, &leaf_no); ++leaf_no)
 		++census->n_leaves;

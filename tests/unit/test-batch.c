@@ -6,6 +6,7 @@
  */
 
 #include "batch-rig.h"
+#include "census.h"
 
 static void test_all_pages_there_and_back(void)
 {
@@ -32,6 +33,24 @@ static void test_all_pages_there_and_back(void)
 
 	/* Once is enough. */
 	CHECK(write_back(0, N_PAGES, 0, &n_written) == 0 && n_written == 0);
+	tear_down();
+}
+
+/* Gauges and slots say the same, and what is looked at slot by slot does not take them for objects. */
+static void test_a_census(void)
+{
+	struct zr_census census;
+	struct zr_tally gauges;
+	uint64_t n;
+
+	set_up();
+	fill();
+	CHECK(write_back(0, N_PAGES / 2, 0, &n) == 0);
+	zr_census_exact(disk, &gauges, &census);
+	CHECK(memcmp(gauges.gauge, census.tally.gauge, sizeof(gauges.gauge)) == 0);
+	CHECK(gauges.gauge[ZR_GAUGE_WRITTEN_BACK] == (int64_t)n);
+	CHECK(zr_census_take(disk, NULL, &census) == 0);
+	CHECK(memcmp(gauges.gauge, census.tally.gauge, sizeof(gauges.gauge)) == 0);
 	tear_down();
 }
 
@@ -513,6 +532,7 @@ static void test_numbers_are_never_given_twice(void)
 int main(void)
 {
 	RUN(test_all_pages_there_and_back);
+	RUN(test_a_census);
 	RUN(test_who_must_not_wait_does_not);
 	RUN(test_parts_of_pages);
 	RUN(test_what_goes_frees_the_file);
