@@ -90,46 +90,23 @@ static int change_empty(const struct zr_attr_target *target,
 	return parse(&spec, text) < 0 ? -EINVAL : zr_attr_change(target, true, parse, text);
 }
 
-/* The row of a number: what it parses is given, and how it is changed. */
-#define NUMBER(name, member, format, parse_expression, change)                                 \
-	static int name##_parse(struct zr_disk_spec *spec, const char *text)                   \
-	{                                                                                      \
-		return parse_expression;                                                       \
-	}                                                                                      \
-                                                                                               \
-	static void name##_print(const struct zr_disk_spec *spec, char *text, size_t n_text)   \
-	{                                                                                      \
-		snprintf(text, n_text, "%" format, spec->attrs.member);                        \
-	}                                                                                      \
-                                                                                               \
-	static int name##_apply(const struct zr_attr_target *target, const char *text)         \
-	{                                                                                      \
-		return change(target, name##_parse, text);                                     \
-	}                                                                                      \
-                                                                                               \
-	static int name##_show(const struct zr_attr_target *target, char *text, size_t n_text) \
-	{                                                                                      \
-		struct zr_attrs attrs;                                                         \
-                                                                                               \
-		zr_disk_attrs(target->disk, &attrs);                                           \
-		return snprintf(text, n_text, "%" format "\n", attrs.member);                  \
-	}
-
-NUMBER(backing_size, backing_size_bytes, PRIu64,
-       bytes_parse(text, spec->ram_bytes, &spec->attrs.backing_size_bytes), zr_attr_change_unbacked)
-NUMBER(backing_preallocate, backing_preallocate, PRIu32,
-       flag_parse(text, &spec->attrs.backing_preallocate), zr_attr_change_unbacked)
-NUMBER(backing_limit, backing_limit_bytes, PRIu64,
-       bytes_parse(text, spec->ram_bytes, &spec->attrs.backing_limit_bytes), change_always)
-NUMBER(compressed_writeback, compressed_writeback, PRIu32,
-       flag_parse(text, &spec->attrs.compressed_writeback), change_empty)
-NUMBER(writeback_batch_size, writeback_batch_size, PRIu32,
-       number_parse(text, 1, ZR_WRITEBACK_BATCH_SIZE_MAX, &spec->attrs.writeback_batch_size),
-       change_always)
-NUMBER(spill_above, spill_above_bytes, PRIu32,
-       number_parse(text, 0, ZR_PAGE_SIZE, &spec->attrs.spill_above_bytes), change_always)
-NUMBER(writeback_at, writeback_at, PRIu32, number_parse(text, 1, 100, &spec->attrs.writeback_at),
-       change_always)
+ZR_ATTR_NUMBER(backing_size, backing_size_bytes, PRIu64,
+	       bytes_parse(text, spec->ram_bytes, &spec->attrs.backing_size_bytes),
+	       zr_attr_change_unbacked)
+ZR_ATTR_NUMBER(backing_preallocate, backing_preallocate, PRIu32,
+	       flag_parse(text, &spec->attrs.backing_preallocate), zr_attr_change_unbacked)
+ZR_ATTR_NUMBER(backing_limit, backing_limit_bytes, PRIu64,
+	       bytes_parse(text, spec->ram_bytes, &spec->attrs.backing_limit_bytes), change_always)
+ZR_ATTR_NUMBER(compressed_writeback, compressed_writeback, PRIu32,
+	       flag_parse(text, &spec->attrs.compressed_writeback), change_empty)
+ZR_ATTR_NUMBER(writeback_batch_size, writeback_batch_size, PRIu32,
+	       number_parse(text, 1, ZR_WRITEBACK_BATCH_SIZE_MAX,
+			    &spec->attrs.writeback_batch_size),
+	       change_always)
+ZR_ATTR_NUMBER(spill_above, spill_above_bytes, PRIu32,
+	       number_parse(text, 0, ZR_PAGE_SIZE, &spec->attrs.spill_above_bytes), change_always)
+ZR_ATTR_NUMBER(writeback_at, writeback_at, PRIu32,
+	       number_parse(text, 1, 100, &spec->attrs.writeback_at), change_always)
 
 /* backing_dev */
 

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,26 +14,9 @@
 
 #define BAR_WIDTH 40u
 
-/* Text that grows; what does not fit is an error of the caller's room. */
-struct lines {
-	char *text;
-	size_t n_text, at;
-};
-
-__attribute__((format(printf, 2, 3))) static void say(struct lines *lines, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	lines->at += (size_t)vsnprintf(lines->text + lines->at, lines->n_text - lines->at, format,
-				       args);
-	va_end(args);
-	ZR_ASSERT(lines->at < lines->n_text);
-}
-
 /* histogram: "from to objects bar", a line for each length that objects have, 64 bytes a step */
 
-static void say_bar(struct lines *lines, uint64_t n, uint64_t n_most)
+static void say_bar(struct zr_attr_lines *lines, uint64_t n, uint64_t n_most)
 {
 	char bar[BAR_WIDTH + 1];
 	/* Whatever there is shows. */
@@ -42,12 +24,12 @@ static void say_bar(struct lines *lines, uint64_t n, uint64_t n_most)
 
 	memset(bar, '#', width);
 	bar[width] = 0;
-	say(lines, " %s", bar);
+	zr_attr_say(lines, " %s", bar);
 }
 
 static int histogram_show(const struct zr_attr_target *target, char *text, size_t n_text)
 {
-	struct lines lines = { text, n_text, 0 };
+	struct zr_attr_lines lines = { text, n_text, 0 };
 	struct zr_census census;
 	uint64_t n_most = 0;
 	unsigned int i;
@@ -60,11 +42,11 @@ static int histogram_show(const struct zr_attr_target *target, char *text, size_
 	for (i = 0; i < ZR_CENSUS_BUCKETS; ++i)
 		n_most = zr_max(n_most, census.objects[i]);
 	for (i = 0; i < ZR_CENSUS_BUCKETS; ++i) {
-		say(&lines, "%4u %4u %12" PRIu64, i * ZR_CENSUS_BUCKET_BYTES + 1,
-		    (i + 1) * ZR_CENSUS_BUCKET_BYTES, census.objects[i]);
+		zr_attr_say(&lines, "%4u %4u %12" PRIu64, i * ZR_CENSUS_BUCKET_BYTES + 1,
+			    (i + 1) * ZR_CENSUS_BUCKET_BYTES, census.objects[i]);
 		if (census.objects[i] > 0)
 			say_bar(&lines, census.objects[i], n_most);
-		say(&lines, "\n");
+		zr_attr_say(&lines, "\n");
 	}
 	return (int)lines.at;
 }
@@ -73,7 +55,7 @@ static int histogram_show(const struct zr_attr_target *target, char *text, size_
 
 static int fragmentation_show(const struct zr_attr_target *target, char *text, size_t n_text)
 {
-	struct lines lines = { text, n_text, 0 };
+	struct zr_attr_lines lines = { text, n_text, 0 };
 	struct zr_disk_figures figures;
 	struct zr_census census;
 	uint64_t cell_bytes, free_bytes;
@@ -86,13 +68,14 @@ static int fragmentation_show(const struct zr_attr_target *target, char *text, s
 
 	cell_bytes = (uint64_t)census.tally.gauge[ZR_GAUGE_CELL_BYTES];
 	free_bytes = figures.total_bytes - figures.used_bytes;
-	say(&lines, "object_bytes %" PRIu64 "\n", census.object_bytes);
-	say(&lines, "cell_bytes %" PRIu64 "\n", cell_bytes);
-	say(&lines, "free_bytes %" PRIu64 "\n", free_bytes);
-	say(&lines, "percent %.2f\n",
-	    cell_bytes + free_bytes == 0 ? 0.0
-					 : 100.0 - 100.0 * (double)census.object_bytes /
-							   (double)(cell_bytes + free_bytes));
+	zr_attr_say(&lines, "object_bytes %" PRIu64 "\n", census.object_bytes);
+	zr_attr_say(&lines, "cell_bytes %" PRIu64 "\n", cell_bytes);
+	zr_attr_say(&lines, "free_bytes %" PRIu64 "\n", free_bytes);
+	zr_attr_say(&lines, "percent %.2f\n",
+		    cell_bytes + free_bytes == 0
+			    ? 0.0
+			    : 100.0 - 100.0 * (double)census.object_bytes /
+					      (double)(cell_bytes + free_bytes));
 	return (int)lines.at;
 }
 
@@ -102,7 +85,7 @@ static int same_filled_show(const struct zr_attr_target *target, char *text, siz
 {
 	static const char *const names[ZR_N_FILL_KINDS] = { "zero", "8_bits", "16_bits", "32_bits",
 							    "64_bits" };
-	struct lines lines = { text, n_text, 0 };
+	struct zr_attr_lines lines = { text, n_text, 0 };
 	struct zr_census census;
 	unsigned int i;
 	int r;
@@ -111,7 +94,7 @@ static int same_filled_show(const struct zr_attr_target *target, char *text, siz
 	if (r < 0)
 		return r;
 	for (i = 0; i < ZR_N_FILL_KINDS; ++i)
-		say(&lines, "%s %" PRIu64 "\n", names[i], census.fills[i]);
+		zr_attr_say(&lines, "%s %" PRIu64 "\n", names[i], census.fills[i]);
 	return (int)lines.at;
 }
 
@@ -119,7 +102,7 @@ static int same_filled_show(const struct zr_attr_target *target, char *text, siz
 
 static int tables_show(const struct zr_attr_target *target, char *text, size_t n_text)
 {
-	struct lines lines = { text, n_text, 0 };
+	struct zr_attr_lines lines = { text, n_text, 0 };
 	struct zr_disk_figures figures;
 	struct zr_census census;
 	uint64_t n_inner;
@@ -132,31 +115,32 @@ static int tables_show(const struct zr_attr_target *target, char *text, size_t n
 
 	/* Leaves may have come and gone since they were counted. */
 	n_inner = figures.tally.n_nodes - zr_min(figures.tally.n_nodes, census.n_leaves);
-	say(&lines, "table_bytes %" PRIu64 "\n", figures.table_bytes);
-	say(&lines, "leaves %" PRIu64 "\n", census.n_leaves);
-	say(&lines, "inner_nodes %" PRIu64 "\n", n_inner);
-	say(&lines, "age_nodes %" PRIu64 "\n", figures.tally.n_age_nodes);
+	zr_attr_say(&lines, "table_bytes %" PRIu64 "\n", figures.table_bytes);
+	zr_attr_say(&lines, "leaves %" PRIu64 "\n", census.n_leaves);
+	zr_attr_say(&lines, "inner_nodes %" PRIu64 "\n", n_inner);
+	zr_attr_say(&lines, "age_nodes %" PRIu64 "\n", figures.tally.n_age_nodes);
 	return (int)lines.at;
 }
 
 /* latency */
 
-static void say_latency(struct lines *lines, const char *what, const struct zr_latency *latency)
+static void say_latency(struct zr_attr_lines *lines, const char *what,
+			const struct zr_latency *latency)
 {
 	struct zr_latency_figures figures;
 
 	zr_latency_figures(latency, &figures);
-	say(lines, "%s_count %" PRIu64 "\n", what, figures.count);
-	say(lines, "%s_p50_ns %" PRIu64 "\n", what, figures.p50_ns);
-	say(lines, "%s_p90_ns %" PRIu64 "\n", what, figures.p90_ns);
-	say(lines, "%s_p99_ns %" PRIu64 "\n", what, figures.p99_ns);
-	say(lines, "%s_max_ns %" PRIu64 "\n", what, figures.max_ns);
+	zr_attr_say(lines, "%s_count %" PRIu64 "\n", what, figures.count);
+	zr_attr_say(lines, "%s_p50_ns %" PRIu64 "\n", what, figures.p50_ns);
+	zr_attr_say(lines, "%s_p90_ns %" PRIu64 "\n", what, figures.p90_ns);
+	zr_attr_say(lines, "%s_p99_ns %" PRIu64 "\n", what, figures.p99_ns);
+	zr_attr_say(lines, "%s_max_ns %" PRIu64 "\n", what, figures.max_ns);
 }
 
 static int latency_show(const struct zr_attr_target *target, char *text, size_t n_text)
 {
 	const struct zr_entry *entry = target->disk->entry;
-	struct lines lines = { text, n_text, 0 };
+	struct zr_attr_lines lines = { text, n_text, 0 };
 
 	say_latency(&lines, "read", &entry->read_latency);
 	say_latency(&lines, "write", &entry->write_latency);

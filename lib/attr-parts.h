@@ -20,6 +20,8 @@
  * Cost:      as attr.h.
  */
 
+#include <stdio.h>
+
 #include "attr.h"
 
 /* Each ends with a row without a name. */
@@ -67,3 +69,37 @@ int zr_attr_recomp_check(const char *text);
 int zr_attr_recomp_apply(const struct zr_attr_target *target, const char *text);
 int zr_attr_recomp_show(const struct zr_attr_target *target, char *text, size_t n_text);
 int zr_attr_recompress_apply(const struct zr_attr_target *target, const char *text);
+
+/* Text that grows; what does not fit is an error of the caller's room. */
+struct zr_attr_lines {
+	char *text;
+	size_t n_text, at;
+};
+
+__attribute__((format(printf, 2, 3))) void zr_attr_say(struct zr_attr_lines *lines,
+						       const char *format, ...);
+
+/* The row of a number: what it parses is given, and how it is changed. */
+#define ZR_ATTR_NUMBER(name, member, format, parse_expression, change)                         \
+	static int name##_parse(struct zr_disk_spec *spec, const char *text)                   \
+	{                                                                                      \
+		return parse_expression;                                                       \
+	}                                                                                      \
+                                                                                               \
+	static void name##_print(const struct zr_disk_spec *spec, char *text, size_t n_text)   \
+	{                                                                                      \
+		snprintf(text, n_text, "%" format, spec->attrs.member);                        \
+	}                                                                                      \
+                                                                                               \
+	static int name##_apply(const struct zr_attr_target *target, const char *text)         \
+	{                                                                                      \
+		return change(target, name##_parse, text);                                     \
+	}                                                                                      \
+                                                                                               \
+	static int name##_show(const struct zr_attr_target *target, char *text, size_t n_text) \
+	{                                                                                      \
+		struct zr_attrs attrs;                                                         \
+                                                                                               \
+		zr_disk_attrs(target->disk, &attrs);                                           \
+		return snprintf(text, n_text, "%" format "\n", attrs.member);                  \
+	}

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,56 +46,18 @@ static int change(const struct zr_attr_target *target,
 	return r < 0 ? r : zr_attr_change(target, false, parse, text);
 }
 
-#define NUMBER(name, member, format, parse_expression)                                         \
-	static int name##_parse(struct zr_disk_spec *spec, const char *text)                   \
-	{                                                                                      \
-		return parse_expression;                                                       \
-	}                                                                                      \
-                                                                                               \
-	static void name##_print(const struct zr_disk_spec *spec, char *text, size_t n_text)   \
-	{                                                                                      \
-		snprintf(text, n_text, "%" format, spec->attrs.member);                        \
-	}                                                                                      \
-                                                                                               \
-	static int name##_apply(const struct zr_attr_target *target, const char *text)         \
-	{                                                                                      \
-		return change(target, name##_parse, text);                                     \
-	}                                                                                      \
-                                                                                               \
-	static int name##_show(const struct zr_attr_target *target, char *text, size_t n_text) \
-	{                                                                                      \
-		struct zr_attrs attrs;                                                         \
-                                                                                               \
-		zr_disk_attrs(target->disk, &attrs);                                           \
-		return snprintf(text, n_text, "%" format "\n", attrs.member);                  \
-	}
-
-NUMBER(idle_age, idle_age_s, PRIu32, number_parse(text, ZR_AGE_S_MAX, &spec->attrs.idle_age_s))
-NUMBER(recompress_age, recompress_age_s, PRIu32,
-       number_parse(text, ZR_AGE_S_MAX, &spec->attrs.recompress_age_s))
-NUMBER(writeback_age, writeback_age_s, PRIu32,
-       number_parse(text, ZR_AGE_S_MAX, &spec->attrs.writeback_age_s))
-NUMBER(writeback_daily, writeback_daily_bytes, PRIu64,
-       zr_size_parse(text, spec->ram_bytes, &spec->attrs.writeback_daily_bytes))
-NUMBER(compact_at, compact_at, PRIu32, number_parse(text, 100, &spec->attrs.compact_at))
+ZR_ATTR_NUMBER(idle_age, idle_age_s, PRIu32,
+	       number_parse(text, ZR_AGE_S_MAX, &spec->attrs.idle_age_s), change)
+ZR_ATTR_NUMBER(recompress_age, recompress_age_s, PRIu32,
+	       number_parse(text, ZR_AGE_S_MAX, &spec->attrs.recompress_age_s), change)
+ZR_ATTR_NUMBER(writeback_age, writeback_age_s, PRIu32,
+	       number_parse(text, ZR_AGE_S_MAX, &spec->attrs.writeback_age_s), change)
+ZR_ATTR_NUMBER(writeback_daily, writeback_daily_bytes, PRIu64,
+	       zr_size_parse(text, spec->ram_bytes, &spec->attrs.writeback_daily_bytes), change)
+ZR_ATTR_NUMBER(compact_at, compact_at, PRIu32, number_parse(text, 100, &spec->attrs.compact_at),
+	       change)
 
 /* policy */
-
-struct lines {
-	char *text;
-	size_t n_text, at;
-};
-
-__attribute__((format(printf, 2, 3))) static void say(struct lines *lines, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	lines->at += (size_t)vsnprintf(lines->text + lines->at, lines->n_text - lines->at, format,
-				       args);
-	va_end(args);
-	ZR_ASSERT(lines->at < lines->n_text);
-}
 
 static const char *const done[] = {
 	[ZR_DEED_NONE] = "nothing yet",        [ZR_DEED_LOOK] = "looked at ages",
@@ -129,104 +90,110 @@ static int64_t seconds_between(int64_t from_ns, int64_t to_ns)
 }
 
 /* Objects by their age, as they were when they were looked at. */
-static void say_ages(struct lines *lines, const struct zr_disk *disk, const struct zr_attrs *attrs,
-		     int64_t now)
+static void say_ages(struct zr_attr_lines *lines, const struct zr_disk *disk,
+		     const struct zr_attrs *attrs, int64_t now)
 {
 	const int64_t seen_ns = atomic_load(&disk->entry->ages_seen_ns);
 	unsigned int i;
 
-	say(lines, "ages          looked at every %" PRId64 " s",
-	    zr_policy_interval_ns(attrs) / SECOND_NS);
+	zr_attr_say(lines, "ages          looked at every %" PRId64 " s",
+		    zr_policy_interval_ns(attrs) / SECOND_NS);
 	if (seen_ns == 0) {
-		say(lines, ", never yet\n");
+		zr_attr_say(lines, ", never yet\n");
 		return;
 	}
-	say(lines, ", last %" PRId64 " s ago\n", seconds_between(seen_ns, now));
-	say(lines, "objects       %" PRIu64 " in use", atomic_load(&disk->plan.xin_bucket[0]));
+	zr_attr_say(lines, ", last %" PRId64 " s ago\n", seconds_between(seen_ns, now));
+	zr_attr_say(lines, "objects       %" PRIu64 " in use",
+		    atomic_load(&disk->plan.xin_bucket[0]));
 	for (i = 1; i < ZR_AGE_BUCKETS; ++i) {
 		const uint64_t n = atomic_load(&disk->plan.xin_bucket[i]);
 
 		if (n > 0)
-			say(lines, ", %" PRIu64 " from %u s", n, ZR_AGE_UNIT_S << (i - 1));
+			zr_attr_say(lines, ", %" PRIu64 " from %u s", n, ZR_AGE_UNIT_S << (i - 1));
 	}
-	say(lines, "\n");
+	zr_attr_say(lines, "\n");
 }
 
-static void say_wanted(struct lines *lines, struct zr_disk *disk, const struct zr_attrs *attrs)
+static void say_wanted(struct zr_attr_lines *lines, struct zr_disk *disk,
+		       const struct zr_attrs *attrs)
 {
 	struct zr_disk_backing backing;
 
 	if (attrs->idle_age_s != 0)
-		say(lines, "idle          from %" PRIu32 " s\n", attrs->idle_age_s);
+		zr_attr_say(lines, "idle          from %" PRIu32 " s\n", attrs->idle_age_s);
 	if (attrs->recompress_age_s != 0)
-		say(lines, "recompress    from %" PRIu32 " s, %" PRIu64 " pages so far%s\n",
-		    attrs->recompress_age_s,
-		    atomic_load(&disk->entry->counters.policy_recompressions),
-		    attrs->recomp_priorities == 0 ? "; there is no recomp_algorithm" : "");
+		zr_attr_say(lines, "recompress    from %" PRIu32 " s, %" PRIu64 " pages so far%s\n",
+			    attrs->recompress_age_s,
+			    atomic_load(&disk->entry->counters.policy_recompressions),
+			    attrs->recomp_priorities == 0 ? "; there is no recomp_algorithm" : "");
 	if (attrs->writeback_age_s != 0)
-		say(lines, "write back    from %" PRIu32 " s, %" PRIu64 " pages so far%s\n",
-		    attrs->writeback_age_s, atomic_load(&disk->entry->counters.policy_writes),
-		    zr_disk_backing(disk, &backing) ? "" : "; there is no backing_dev");
+		zr_attr_say(lines, "write back    from %" PRIu32 " s, %" PRIu64 " pages so far%s\n",
+			    attrs->writeback_age_s,
+			    atomic_load(&disk->entry->counters.policy_writes),
+			    zr_disk_backing(disk, &backing) ? "" : "; there is no backing_dev");
 	if (attrs->compact_at != 0)
-		say(lines, "compact       at %" PRIu32 " %% of free cells\n", attrs->compact_at);
+		zr_attr_say(lines, "compact       at %" PRIu32 " %% of free cells\n",
+			    attrs->compact_at);
 	if (attrs->writeback_daily_bytes != 0)
-		say(lines, "today         %" PRIu64 " of %" PRIu64 " bytes written\n",
-		    zr_budget_used(disk->entry, zr_boot_ns()), attrs->writeback_daily_bytes);
+		zr_attr_say(lines, "today         %" PRIu64 " of %" PRIu64 " bytes written\n",
+			    zr_budget_used(disk->entry, zr_boot_ns()),
+			    attrs->writeback_daily_bytes);
 }
 
-static void say_moment(struct lines *lines, const struct zr_plan *plan)
+static void say_moment(struct zr_attr_lines *lines, const struct zr_plan *plan)
 {
 	const int32_t pressure = atomic_load(&plan->xpressure);
 	const int64_t rate = atomic_load(&plan->xrate);
 
-	say(lines, "memory        %s", atomic_load(&plan->xis_short) ? "short" : "not short");
+	zr_attr_say(lines, "memory        %s",
+		    atomic_load(&plan->xis_short) ? "short" : "not short");
 	if (pressure >= 0)
-		say(lines, ", pressure %" PRId32 ".%02" PRId32 " %%", pressure / 100,
-		    pressure % 100);
-	say(lines, "\n");
+		zr_attr_say(lines, ", pressure %" PRId32 ".%02" PRId32 " %%", pressure / 100,
+			    pressure % 100);
+	zr_attr_say(lines, "\n");
 	if (rate >= 0)
-		say(lines, "disk          %" PRId64 " pages a second\n", rate);
+		zr_attr_say(lines, "disk          %" PRId64 " pages a second\n", rate);
 }
 
-static void say_plan(struct lines *lines, const struct zr_plan *plan, int64_t now)
+static void say_plan(struct zr_attr_lines *lines, const struct zr_plan *plan, int64_t now)
 {
 	const uint32_t last = atomic_load(&plan->xlast), next = atomic_load(&plan->xnext);
 	const int64_t next_ns = atomic_load(&plan->xnext_ns);
 	const uint32_t delay = atomic_load(&plan->xdelay);
 	const int file_error = atomic_load(&plan->xfile_error);
 
-	say(lines, "last          %s", done[last]);
+	zr_attr_say(lines, "last          %s", done[last]);
 	if (last == ZR_DEED_RECOMPRESS || last == ZR_DEED_WRITE_BACK)
-		say(lines, " %" PRIu64 " pages", atomic_load(&plan->xlast_pages));
+		zr_attr_say(lines, " %" PRIu64 " pages", atomic_load(&plan->xlast_pages));
 	if (last != ZR_DEED_NONE)
-		say(lines, ", %" PRId64 " s ago",
-		    seconds_between(atomic_load(&plan->xlast_ns), now));
-	say(lines, "\nnext          %s", to_do[next]);
+		zr_attr_say(lines, ", %" PRId64 " s ago",
+			    seconds_between(atomic_load(&plan->xlast_ns), now));
+	zr_attr_say(lines, "\nnext          %s", to_do[next]);
 	if (delay != ZR_DELAY_NONE && delay != ZR_DELAY_OFF && next_ns != ZR_POLICY_NEVER)
-		say(lines, " in %" PRId64 " s", seconds_between(now, next_ns));
-	say(lines, "\nwhy           %s", reasons[delay]);
+		zr_attr_say(lines, " in %" PRId64 " s", seconds_between(now, next_ns));
+	zr_attr_say(lines, "\nwhy           %s", reasons[delay]);
 	if (delay == ZR_DELAY_FILE && file_error != 0)
-		say(lines, ": error %d", -file_error);
-	say(lines, "\n");
+		zr_attr_say(lines, ": error %d", -file_error);
+	zr_attr_say(lines, "\n");
 }
 
 static int policy_show(const struct zr_attr_target *target, char *text, size_t n_text)
 {
-	struct lines lines = { text, n_text, 0 };
+	struct zr_attr_lines lines = { text, n_text, 0 };
 	struct zr_disk *disk = target->disk;
 	const int64_t now = zr_monotonic_ns();
 	struct zr_attrs attrs;
 
 	zr_disk_attrs(disk, &attrs);
 	if (!zr_policy_is_on(&attrs)) {
-		say(&lines, "off\n");
+		zr_attr_say(&lines, "off\n");
 		return (int)lines.at;
 	}
 	if (zr_policy_interval_ns(&attrs) != 0)
 		say_ages(&lines, disk, &attrs, now);
 	say_wanted(&lines, disk, &attrs);
 	if (zr_disk_size(disk) == 0) {
-		say(&lines, "next          nothing\nwhy           the disk has no size\n");
+		zr_attr_say(&lines, "next          nothing\nwhy           the disk has no size\n");
 		return (int)lines.at;
 	}
 	say_moment(&lines, &disk->plan);

@@ -2,6 +2,8 @@
 
 #include "attr.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "attr-parts.h"
@@ -81,4 +83,15 @@ const char *zr_attr_when_text(enum zr_attr_when when)
 	default:
 		return "it is read";
 	}
+}
+
+void zr_attr_say(struct zr_attr_lines *lines, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	lines->at += (size_t)vsnprintf(lines->text + lines->at, lines->n_text - lines->at, format,
+				       args);
+	va_end(args);
+	ZR_ASSERT(lines->at < lines->n_text);
 }
