@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "batch.h"
 #include "budget.h"
 #include "clean.h"
 #include "disk-parts.h"
+#include "look.h"
 
 #define MS_NS INT64_C(1000000)
 
@@ -68,17 +70,14 @@ static void look_by(struct zr_tier *tier, int64_t when_ns)
 /* A copy of the first leaf at or above *leaf_nop. Return: false past the last one. */
 static bool leaf_next(struct zr_disk *disk, uint64_t *leaf_nop, zr_slot slots[ZR_LEAF_SLOTS])
 {
-	uint64_t n_leaves;
+	struct zr_look look = { .disk = disk, .leaf_no = *leaf_nop };
 
-	ZR_GUARD_SHARED(&disk->shape);
-
-	n_leaves = zr_align_up(zr_disk_size(disk), ZR_LEAF_SLOTS * ZR_PAGE_SIZE) >>
-		   (ZR_LEAF_SHIFT + ZR_PAGE_SHIFT);
-	while (!disk->removed && *leaf_nop < n_leaves &&
-	       zr_slots_next_leaf(&disk->pages.slots, *leaf_nop, n_leaves, leaf_nop)) {
-		if (zr_pages_copy_leaf(&disk->pages, *leaf_nop, slots))
-			return true;
-		++*leaf_nop; /* it went just now */
+	while (zr_look_on(&look) > 0) {
+		if (!look.there)
+			continue;
+		*leaf_nop = look.first >> ZR_LEAF_SHIFT;
+		memcpy(slots, look.slots, sizeof(look.slots));
+		return true;
 	}
 	return false;
 }
