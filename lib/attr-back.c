@@ -29,7 +29,7 @@
 
 static int number_parse(const char *text, uint32_t min, uint32_t max, uint32_t *numberp)
 {
-	unsigned long number;
+	uint64_t number;
 	int r;
 
 	r = zr_attr_parse_number(text, 10, max, &number);
@@ -264,9 +264,9 @@ static int on_limit_show(const struct zr_attr_target *target, char *text, size_t
 static int word_set(const struct zr_attr_target *target, _Atomic uint64_t *word, const char *text,
 		    bool as_bool)
 {
-	unsigned long value;
+	uint64_t value;
 
-	if (zr_attr_parse_kernel_number(text, ULONG_MAX, &value) < 0)
+	if (zr_attr_parse_kernel_number(text, UINT64_MAX, &value) < 0)
 		return -EINVAL;
 	if (zr_disk_is_removed(target->disk))
 		return -ESTALE;
@@ -321,10 +321,10 @@ static int type_parse(const char *type, unsigned int *typesp)
 
 static int page_no_parse(const char *text, uint64_t *page_nop)
 {
-	unsigned long page_no;
+	uint64_t page_no;
 	int r;
 
-	r = zr_attr_parse_kernel_number(text, ULONG_MAX, &page_no);
+	r = zr_attr_parse_kernel_number(text, UINT64_MAX, &page_no);
 	if (r == 0)
 		*page_nop = page_no;
 	return r;

@@ -12,9 +12,9 @@
 #include "attr-parts.h"
 #include "size.h"
 
-static int number_parse(const char *text, unsigned long max, uint32_t *numberp)
+static int number_parse(const char *text, uint64_t max, uint32_t *numberp)
 {
-	unsigned long number;
+	uint64_t number;
 	int r;
 
 	r = zr_attr_parse_number(text, 10, max, &number);

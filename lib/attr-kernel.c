@@ -25,7 +25,7 @@ static int initstate_show(const struct zr_attr_target *target, char *text, size_
 
 static int reset_check(const char *text)
 {
-	unsigned long wanted;
+	uint64_t wanted;
 	int r;
 
 	r = zr_attr_parse_kernel_number(text, UINT16_MAX, &wanted);
@@ -53,7 +53,7 @@ static int compact_apply(const struct zr_attr_target *target, const char *text)
 /* Without ages a number of seconds is refused, as by a kernel that keeps none. */
 static int idle_apply(const struct zr_attr_target *target, const char *text)
 {
-	unsigned long seconds;
+	uint64_t seconds;
 
 	if (strcmp(text, "all") == 0)
 		return zr_census_mark_idle(target->disk, &target->stop);
@@ -64,7 +64,7 @@ static int idle_apply(const struct zr_attr_target *target, const char *text)
 
 static int mem_used_max_apply(const struct zr_attr_target *target, const char *text)
 {
-	unsigned long value;
+	uint64_t value;
 
 	if (zr_attr_parse_kernel_number(text, 0, &value) < 0)
 		return -EINVAL;
@@ -85,7 +85,7 @@ static int max_comp_streams_show(const struct zr_attr_target *target, char *text
 
 static int max_comp_streams_apply(const struct zr_attr_target *target, const char *text)
 {
-	unsigned long value;
+	uint64_t value;
 
 	if (zr_attr_parse_number(text, 10, INT32_MAX, &value) < 0 || value == 0)
 		return -EINVAL;

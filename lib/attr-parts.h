@@ -33,7 +33,7 @@ extern const struct zr_attr zr_attrs_back[];
 extern const struct zr_attr zr_attrs_policy[];
 
 /* Digits of @base and nothing else. Return: 0, -EINVAL or -ERANGE. */
-int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned long *numberp);
+int zr_attr_parse_number(const char *text, int base, uint64_t max, uint64_t *numberp);
 
 /* Of memory, in whole pages; 0 is none. @ram_bytes: what a percentage is of. Return: 0, -EINVAL or
  * -ERANGE. */
@@ -53,8 +53,8 @@ int zr_attr_change_unbacked(const struct zr_attr_target *target,
 			    int (*parse)(struct zr_disk_spec *spec, const char *text),
 			    const char *text);
 
-/* What the kernel's kstrtoul() reads: a plus sign too. Return: as zr_attr_parse_number(). */
-int zr_attr_parse_kernel_number(const char *text, unsigned long max, unsigned long *numberp);
+/* What the kernel's kstrtoull() reads: a plus sign too. Return: as zr_attr_parse_number(). */
+int zr_attr_parse_kernel_number(const char *text, uint64_t max, uint64_t *numberp);
 
 /* The kernel's line of all algorithms, one of them in brackets. Return: its length. */
 int zr_attr_print_algorithms(char *text, size_t n_text, const struct zr_codec_params *chosen);

@@ -21,7 +21,7 @@
 
 static int number_parse(const char *text, uint32_t max, uint32_t *numberp)
 {
-	unsigned long number;
+	uint64_t number;
 	int r;
 
 	r = zr_attr_parse_number(text, 10, max, &number);

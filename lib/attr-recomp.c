@@ -26,11 +26,11 @@
 /* What was said. Texts are within the words. */
 struct words {
 	char text[WORDS_MAX];
-	const char *algorithm;  /* NULL: none */
-	const char *type;       /* NULL: none */
-	unsigned long priority; /* UINT32_MAX: none */
-	unsigned long threshold;
-	unsigned long max_pages; /* ULONG_MAX: none */
+	const char *algorithm; /* NULL: none */
+	const char *type;      /* NULL: none */
+	uint64_t priority;     /* UINT32_MAX: none */
+	uint64_t threshold;
+	uint64_t max_pages; /* UINT64_MAX: none */
 	int32_t level;
 };
 
@@ -49,7 +49,7 @@ static int run_word_parse(struct words *words, const char *key, const char *valu
 	if (strcmp(key, "threshold") == 0)
 		return zr_attr_parse_number(value, 10, UINT32_MAX, &words->threshold);
 	if (strcmp(key, "max_pages") == 0)
-		return zr_attr_parse_number(value, 10, ULONG_MAX, &words->max_pages);
+		return zr_attr_parse_number(value, 10, UINT64_MAX, &words->max_pages);
 	return -EINVAL;
 }
 
@@ -81,7 +81,7 @@ static int words_parse(struct words *words, const char *text, size_t n_text, uns
 	int r = 0;
 
 	*words = (struct words){ .priority = UINT32_MAX,
-				 .max_pages = ULONG_MAX,
+				 .max_pages = UINT64_MAX,
 				 .level = ZR_CODEC_LEVEL_DEFAULT };
 	if (n_text >= sizeof(words->text))
 		return -E2BIG;

@@ -19,7 +19,7 @@
 
 /* numbers in text */
 
-int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned long *numberp)
+int zr_attr_parse_number(const char *text, int base, uint64_t max, uint64_t *numberp)
 {
 	char *end;
 
@@ -27,20 +27,20 @@ int zr_attr_parse_number(const char *text, int base, unsigned long max, unsigned
 		return -EINVAL;
 
 	errno = 0;
-	*numberp = strtoul(text, &end, base);
+	*numberp = strtoull(text, &end, base);
 	if (*end != 0)
 		return -EINVAL;
 	return errno == ERANGE || *numberp > max ? -ERANGE : 0;
 }
 
-int zr_attr_parse_kernel_number(const char *text, unsigned long max, unsigned long *numberp)
+int zr_attr_parse_kernel_number(const char *text, uint64_t max, uint64_t *numberp)
 {
 	return zr_attr_parse_number(*text == '+' ? text + 1 : text, 10, max, numberp);
 }
 
 int zr_attr_parse_level(const char *text, int32_t *levelp)
 {
-	unsigned long magnitude;
+	uint64_t magnitude;
 	const bool negative = *text == '-';
 	int r;
 
@@ -346,7 +346,7 @@ static int uuid_show(const struct zr_attr_target *target, char *text, size_t n_t
 
 static int mode_parse(struct zr_disk_spec *spec, const char *text)
 {
-	unsigned long mode;
+	uint64_t mode;
 	int r;
 
 	r = zr_attr_parse_number(text, 8, 0777, &mode);

@@ -3,6 +3,7 @@
 #include "census.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -203,8 +204,8 @@ static void say_slot(char *text, uint64_t page_no, zr_slot slot, uint64_t used_s
 	const uint32_t n_bytes = zr_slot_length(slot);
 	char line[64]; /* as long as any number of 64 bits makes it */
 
-	snprintf(line, sizeof(line), "%12zu %12llu.%06d %c%c%c%c%c%c\n", (size_t)page_no,
-		 zr_slot_kind(slot) == ZR_SLOT_KIND_OBJECT ? (unsigned long long)used_s : 0ULL, 0,
+	snprintf(line, sizeof(line), "%12" PRIu64 " %12" PRIu64 ".%06d %c%c%c%c%c%c\n", page_no,
+		 zr_slot_kind(slot) == ZR_SLOT_KIND_OBJECT ? used_s : 0, 0,
 		 flag(kind == ZR_SLOT_KIND_SAME, 's'), flag(kind == ZR_SLOT_KIND_WRITTEN_BACK, 'w'),
 		 flag(n_bytes == ZR_PAGE_SIZE, 'h'), flag(slot & ZR_SLOT_IDLE, 'i'),
 		 flag(n_bytes > 0 && zr_slot_codec(slot) > 0, 'r'),

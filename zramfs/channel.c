@@ -144,7 +144,7 @@ static ssize_t request_check(const uint8_t *request, ssize_t n)
 	if (n < 0)
 		return n;
 	/* Whole, always; else it could not be answered. */
-	if ((size_t)n < sizeof(struct fuse_in_header) || header_of(request)->len != n)
+	if ((size_t)n < sizeof(struct fuse_in_header) || header_of(request)->len != (size_t)n)
 		return -EPROTO;
 	return n;
 }

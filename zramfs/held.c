@@ -6,7 +6,7 @@
 
 /* What lies before each request. */
 struct held_header {
-	size_t n_request;
+	_Alignas(8) size_t n_request; /* what follows is aligned, too */
 	uint64_t unique;
 	struct record *record;
 	bool is_resent;

@@ -100,7 +100,7 @@ static void check_file(struct worker *worker, unsigned int no)
 	}
 	must(file, "open", no);
 	n = read(file, worker->bytes, (size_t)FILE_PAGES * PAGE_BYTES);
-	if (n != (ssize_t)kept->n_pages * PAGE_BYTES)
+	if (n != (ssize_t)(kept->n_pages * PAGE_BYTES))
 		load_fail("read of file %u: %s", no, n < 0 ? strerror(errno) : "wrong length");
 	for (i = 0; i < kept->n_pages; ++i) {
 		const char *wrong = page_check(worker->bytes + i * PAGE_BYTES, name_of(no, i),
