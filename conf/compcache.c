@@ -13,6 +13,7 @@
 
 #include "loading.h"
 #include "swap-header.h"
+#include "system.h"
 #include "text.h"
 
 /* As rzscontrol had it. */
@@ -72,7 +73,7 @@ static int file_look(const char *path, struct zr_swap_header *header, uint64_t *
 	if (fd < 0)
 		return -errno;
 
-	header->n_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
+	header->n_bytes = zr_system_page_bytes();
 	size = lseek(fd, 0, SEEK_END);
 	if (size >= 0)
 		n = pread(fd, header->bytes, header->n_bytes, 0);

@@ -5,13 +5,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "doubts.h"
 #include "expression.h"
 #include "loading.h"
 #include "size.h"
 #include "swap-header.h"
+#include "system.h"
 
 /* The one attribute whose value has rules here: a disk that is configured has a size. */
 /* Those that go together. */
@@ -153,7 +153,7 @@ static int spec_apply(struct loading *loading, struct zr_disk_spec *spec,
 static int swap_check(const struct lines *lines, const struct zr_disk_spec *spec,
 		      unsigned int line_no, const struct record *record)
 {
-	uint64_t bytes_min = ZR_SWAP_PAGES_MIN * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t bytes_min = (uint64_t)ZR_SWAP_PAGES_MIN * zr_system_page_bytes();
 	char allowed[64];
 
 	if (spec->attrs.format != ZR_FORMAT_SWAP || spec->disksize_bytes >= bytes_min)

@@ -9,16 +9,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Linux 5.14; older headers lack it. */
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#include "system.h"
 
 #define ARENA_NAME "zramfs"
 #define ARENA_FILE "memfd:" ARENA_NAME
 
 /* Less address space than this is not worth starting with. */
 #define ARENA_SIZE_MIN (UINT64_C(64) << 20)
+
+/* Of spans, and so of pages of the system. */
+#define ARENA_SIZE_UNIT (UINT64_C(1) << 20)
+
+/* Where what is wanted does not fit an eighth less is tried, and so on; for each 4 bytes of it one is
+ * left for the rest of the process. */
+#define STEP_SHARE 8
+#define REST_SHARE 4
 
 static int arena_map(struct zr_arena *arena, int fd, uint64_t size_bytes)
 {
@@ -40,22 +45,36 @@ static int arena_map(struct zr_arena *arena, int fd, uint64_t size_bytes)
 	arena->fd = fd;
 	arena->base = base;
 	arena->size_bytes = size_bytes;
-	arena->grain_bytes = (uint32_t)zr_max(ZR_PAGE_SIZE, (uint64_t)sysconf(_SC_PAGESIZE));
+	arena->grain_bytes = zr_system_page_bytes();
 	return 0;
+}
+
+/* Is there address space for all else, too: threads, buffers, libraries? */
+static bool has_room_beside(uint64_t size_bytes)
+{
+	const size_t n_bytes = (size_t)(size_bytes / REST_SHARE);
+	void *rest;
+
+	rest = mmap(NULL, n_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (rest == MAP_FAILED)
+		return false;
+	munmap(rest, n_bytes);
+	return true;
 }
 
 static int arena_map_largest(struct zr_arena *arena, int fd, uint64_t size_bytes)
 {
-	int r = -ENOMEM;
-
-	for (; size_bytes >= ARENA_SIZE_MIN; size_bytes /= 2) {
-		if (ftruncate(fd, (off_t)size_bytes) < 0)
+	for (; size_bytes >= ARENA_SIZE_MIN; size_bytes -= size_bytes / STEP_SHARE) {
+		size_bytes = zr_align_down(size_bytes, ARENA_SIZE_UNIT);
+		if (ftruncate(fd, (off_t)size_bytes) < 0 || arena_map(arena, fd, size_bytes) < 0)
 			continue;
-		r = arena_map(arena, fd, size_bytes);
-		if (r == 0)
+		if (has_room_beside(size_bytes))
 			return 0;
+		munmap(arena->base, size_bytes);
+		arena->base = NULL;
+		arena->fd = -1;
 	}
-	return r;
+	return -ENOMEM;
 }
 
 /* Where no file may be swapped, one that is deleted already; called as a memfd would be, so that
@@ -108,7 +127,7 @@ int zr_arena_attach(struct zr_arena *arena, int fd)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (st.st_size < (off_t)ARENA_SIZE_MIN)
+	if (st.st_size < (off_t)ARENA_SIZE_MIN || st.st_size % (off_t)ARENA_SIZE_UNIT != 0)
 		return -EINVAL;
 	return arena_map(arena, fd, (uint64_t)st.st_size);
 }
@@ -122,26 +141,26 @@ void zr_arena_deinit(struct zr_arena *arena)
 	*arena = (struct zr_arena)ZR_ARENA_NULL;
 }
 
-/* Map what fallocate() only allocated. Until it is touched SEEK_DATA calls it a hole, too. */
-static void range_touch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
+/* Whole pages of the system, or what lies beside the range would come and go with it. */
+static bool is_whole(const struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 {
-	volatile uint8_t *at = arena->base + offset;
-	uint64_t i;
-
-	for (i = 0; i < n_bytes; i += arena->grain_bytes)
-		at[i] = 0;
+	return (offset | n_bytes) % arena->grain_bytes == 0 &&
+	       offset + n_bytes <= arena->size_bytes;
 }
 
 int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 {
-	ZR_ASSERT(offset + n_bytes <= arena->size_bytes);
+	int r;
 
-	if (madvise(arena->base + offset, n_bytes, MADV_POPULATE_WRITE) == 0)
+	ZR_ASSERT(is_whole(arena, offset, n_bytes));
+
+	r = zr_system_populate(arena->base + offset, n_bytes);
+	if (r == 0)
 		return 0;
 
-	/* Before Linux 5.14. */
-	if (errno == EINVAL && fallocate(arena->fd, 0, (off_t)offset, (off_t)n_bytes) == 0) {
-		range_touch(arena, offset, n_bytes);
+	/* Before Linux 5.14. What is only allocated is not mapped, and SEEK_DATA calls it a hole. */
+	if (r == -EINVAL && fallocate(arena->fd, 0, (off_t)offset, (off_t)n_bytes) == 0) {
+		zr_system_touch(arena->base + offset, n_bytes);
 		return 0;
 	}
 
@@ -159,23 +178,23 @@ int zr_arena_fault_in(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 {
 	const volatile uint8_t *at = arena->base + offset;
 	uint64_t i;
+	int r;
 
 	ZR_ASSERT(offset + n_bytes <= arena->size_bytes);
 
-	if (madvise(arena->base + offset, n_bytes, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	if (errno != EINVAL)
-		return -errno;
+	r = zr_system_populate(arena->base + offset, n_bytes);
+	if (r != -EINVAL)
+		return r;
 
 	/* Before Linux 5.14. A read maps shared memory as well. */
-	for (i = 0; i < n_bytes; i += arena->grain_bytes)
+	for (i = 0; i < n_bytes; i += ZR_PAGE_SIZE)
 		(void)at[i];
 	return 0;
 }
 
 void zr_arena_punch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 {
-	ZR_ASSERT(offset + n_bytes <= arena->size_bytes);
+	ZR_ASSERT(is_whole(arena, offset, n_bytes));
 
 	while (fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
 			 (off_t)n_bytes) < 0 &&
@@ -209,4 +228,22 @@ bool zr_arena_next_data(const struct zr_arena *arena, uint64_t offset, uint64_t 
 	if (endp)
 		*endp = (uint64_t)end;
 	return true;
+}
+
+void zr_arena_settle(struct zr_arena *arena)
+{
+	const uint32_t grain = arena->grain_bytes;
+	uint64_t start, end, at = 0;
+
+	if (grain == zr_system_page_bytes_real())
+		return;
+	while (at < arena->size_bytes && zr_arena_next_data(arena, at, &start, &end)) {
+		at = zr_align_up(end, grain);
+		if (start % grain != 0) {
+			at = zr_align_up(start, grain);
+			zr_arena_punch(arena, at - grain, grain);
+		} else if (end != at) {
+			zr_arena_punch(arena, at - grain, grain);
+		}
+	}
 }

@@ -28,7 +28,7 @@ struct zr_arena {
 	int fd; /* -1: none */
 	uint8_t *base;
 	uint64_t size_bytes;  /* offsets there are */
-	uint32_t grain_bytes; /* memory comes and goes in system pages: 4096 at least */
+	uint32_t grain_bytes; /* memory comes and goes in pages of the system: 4096 at least */
 	bool noswap;          /* known to who made it */
 };
 
@@ -44,7 +44,7 @@ int zr_arena_create(struct zr_arena *arena, uint64_t size_bytes);
 int zr_arena_attach(struct zr_arena *arena, int fd);
 void zr_arena_deinit(struct zr_arena *arena);
 
-/* Give memory to a range, whole system pages. Return: 0 or -ENOMEM, and then nothing is given. */
+/* Give memory to a range of whole grains. Return: 0 or -ENOMEM, and then nothing is given. */
 int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
 
 /* Lock in memory what is mapped here, and from now on whatever is touched. Return: 0, or -ENOMEM,
@@ -55,8 +55,12 @@ int zr_arena_lock(struct zr_arena *arena);
  * meanwhile: nothing is allocated but page tables. Return: 0 or -errno. */
 int zr_arena_fault_in(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
 
-/* Take the memory of a range back. Cannot fail in a way that matters: the memory is only kept. */
+/* Take the memory of a range of whole grains back. Cannot fail in a way that matters: the memory is only kept. */
 void zr_arena_punch(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
+
+/* Where a page of the system is only said to be larger than it is, for tests, a death may leave part
+ * of one, which is nobody's: it goes. Nobody else may be using the arena. */
+void zr_arena_settle(struct zr_arena *arena);
 
 /* Bytes of memory that the file holds now. */
 uint64_t zr_arena_memory(const struct zr_arena *arena);

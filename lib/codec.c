@@ -7,11 +7,7 @@
 #include <sys/mman.h>
 
 #include "check.h"
-
-/* Linux 5.14; older headers lack it. */
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#include "system.h"
 
 /* The libraries want 8 at most. A cache line keeps the sections apart. */
 #define SECTION_ALIGN 64u
@@ -125,18 +121,12 @@ static int workspace_init(struct zr_workspace *workspace)
 
 static int populate(void *mapping, size_t n_bytes)
 {
-	volatile uint8_t *bytes = mapping;
-	size_t at;
-
-	if (madvise(mapping, n_bytes, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	if (errno != EINVAL)
-		return -ENOMEM;
+	const int r = zr_system_populate(mapping, n_bytes);
 
 	/* Before Linux 5.14. To be refused is to be killed then. */
-	for (at = 0; at < n_bytes; at += ZR_PAGE_SIZE)
-		bytes[at] = 0;
-	return 0;
+	if (r == -EINVAL)
+		zr_system_touch(mapping, n_bytes);
+	return r < 0 && r != -EINVAL ? -ENOMEM : 0;
 }
 
 int zr_workspace_new(struct zr_workspace **workspacep)

@@ -30,8 +30,10 @@
 #include "codec.h"
 #include "latency.h"
 
-#define ZR_MAGIC          UINT64_C(0x0173666d61727a00) /* "\0zramfs\1" */
-#define ZR_LAYOUT_VERSION 4u
+#define ZR_MAGIC UINT64_C(0x0173666d61727a00) /* "\0zramfs\1" */
+
+/* In programs of 32 bits some words lie elsewhere: they and others do not take over from each other. */
+#define ZR_LAYOUT_VERSION (4u | (sizeof(void *) == 8 ? 0u : 1u << 16))
 
 #define ZR_ENTRY_BYTES     4096u
 #define ZR_DISKS_MAX       1023u
@@ -198,6 +200,7 @@ struct zr_superblock {
 	uint64_t noswap;                  /* 1: the kernel never swaps it, whether locked or not */
 	_Atomic uint64_t next_backing_id;
 	struct zr_backing_record backings[ZR_BACKINGS_MAX];
+	uint64_t wanted_bytes; /* offsets there should have been; 0: not known */
 };
 
 /* Where the spans begin in a store of @store_bytes: behind a byte for each. */

@@ -481,7 +481,7 @@ static uint32_t pages_take_locked(struct zr_pool *pool, uint32_t span_no, uint32
 	const uint32_t step = pool->arena->grain_bytes / ZR_PAGE_SIZE;
 	uint32_t page, n = 0, i;
 
-	for (page = 0; page < span->n_cells && n < n_most; page += step) {
+	for (page = 0; page < span->n_cells && n + step <= n_most; page += step) {
 		for (i = 0; i < step && !zr_span_bit(span->live, page + i) &&
 			    !zr_span_bit(span->shut, page + i);
 		     ++i)

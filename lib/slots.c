@@ -213,7 +213,8 @@ zr_position zr_slots_unhook_all(struct zr_slots *slots)
 bool zr_slots_leaf_is_empty(const _Atomic zr_slot *slot)
 {
 	/* A leaf is a cell of one page and cells of that class lie at whole pages. */
-	const _Atomic uint64_t *entries = (const void *)zr_align_down((uintptr_t)slot, NODE_BYTES);
+	const _Atomic uint64_t *entries = (const void *)((uintptr_t)slot &
+							 ~(uintptr_t)(NODE_BYTES - 1));
 	const unsigned int first = (unsigned int)(slot - entries);
 	unsigned int i;
 

@@ -17,7 +17,7 @@
 #include "crash.h"
 #include "store-parts.h"
 
-static void superblock_write(struct zr_store *store)
+static void superblock_write(struct zr_store *store, uint64_t wanted_bytes)
 {
 	struct zr_superblock *superblock = store->superblock;
 
@@ -25,6 +25,7 @@ static void superblock_write(struct zr_store *store)
 	superblock->page_bytes = ZR_PAGE_SIZE;
 	superblock->span_bytes = ZR_SPAN_BYTES;
 	superblock->store_bytes = store->engine.arena.size_bytes;
+	superblock->wanted_bytes = wanted_bytes;
 	atomic_store(&superblock->next_id, 1);
 	atomic_store(&superblock->n_entries, 0);
 	atomic_store(&superblock->n_spans, 0);
@@ -85,11 +86,12 @@ int zr_store_new(struct zr_store **storep, uint64_t size_bytes)
 	r = store_assemble(store);
 	if (r < 0)
 		return r;
-	r = zr_arena_populate(&store->engine.arena, 0, ZR_DIRECTORY_START);
+	r = zr_arena_populate(&store->engine.arena, 0,
+			      zr_align_up(ZR_DIRECTORY_START, store->engine.arena.grain_bytes));
 	if (r < 0)
 		return r;
 
-	superblock_write(store);
+	superblock_write(store, size_bytes);
 	store->loaded = true;
 	*storep = ZR_STEAL(store);
 	return 0;
@@ -259,6 +261,7 @@ int zr_store_load(struct zr_store *store)
 
 	ZR_ASSERT(!store->loaded);
 
+	zr_arena_settle(&store->engine.arena);
 	r = extent_check(store);
 	if (r == 0)
 		r = store_derive(store);

@@ -54,6 +54,17 @@ void *zr_store_shelf(struct zr_store *store, uint64_t n_bytes)
 	return zr_arena_at(&store->engine.arena, ZR_SHELF_START);
 }
 
+/* offsets */
+
+uint64_t zr_store_reach(const struct zr_store *store)
+{
+	const struct zr_superblock *superblock = store->superblock;
+
+	if (superblock->store_bytes >= superblock->wanted_bytes)
+		return UINT64_MAX;
+	return (uint64_t)store->engine.pool.n_spans << ZR_SPAN_SHIFT;
+}
+
 /* locking */
 
 int zr_store_lock(struct zr_store *store)

@@ -41,10 +41,13 @@ static inline struct zr_entry *zr_store_entry(const struct zr_store *store, unsi
 			   ZR_DIRECTORY_START + (uint64_t)entry_no * ZR_ENTRY_BYTES);
 }
 
-/* Up to there the superblock and what was ever used of the directory lie. */
+/* Up to there the superblock and what was ever used of the directory lie, in whole pages of the
+ * system. */
 static inline uint64_t zr_store_directory_end(const struct zr_store *store)
 {
-	return ZR_DIRECTORY_START + atomic_load(&store->superblock->n_entries) * ZR_ENTRY_BYTES;
+	return zr_align_up(ZR_DIRECTORY_START +
+				   atomic_load(&store->superblock->n_entries) * ZR_ENTRY_BYTES,
+			   store->engine.arena.grain_bytes);
 }
 
 /* Would attaching take them? */

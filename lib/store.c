@@ -243,8 +243,9 @@ static int entry_claim(struct zr_store *store, const char *name)
 static int entry_provide(struct zr_store *store, unsigned int entry_no)
 {
 	_Atomic uint64_t *n_entries = &store->superblock->n_entries;
-	uint64_t next;
-	int r;
+	struct zr_arena *arena = &store->engine.arena;
+	uint64_t next, at;
+	int r = 0;
 
 	/* Most were used before, and whoever brings memory elsewhere need not be waited for. */
 	if (entry_no < atomic_load(n_entries))
@@ -253,8 +254,9 @@ static int entry_provide(struct zr_store *store, unsigned int entry_no)
 	ZR_GUARD(&store->engine.pool.grow);
 
 	while ((next = atomic_load(n_entries)) <= entry_no) {
-		r = zr_arena_populate(&store->engine.arena,
-				      ZR_DIRECTORY_START + next * ZR_ENTRY_BYTES, ZR_ENTRY_BYTES);
+		at = ZR_DIRECTORY_START + next * ZR_ENTRY_BYTES;
+		if (at % arena->grain_bytes == 0)
+			r = zr_arena_populate(arena, at, arena->grain_bytes);
 		if (r < 0)
 			return r;
 		ZR_CRASH("provide");

@@ -24,7 +24,7 @@
 
 struct zr_store;
 
-/* A new, empty store with up to @size_bytes of offsets. */
+/* A new, empty store with up to @size_bytes of offsets: fewer where the address space is smaller. */
 int zr_store_new(struct zr_store **storep, uint64_t size_bytes);
 
 /*
@@ -76,6 +76,10 @@ uint64_t zr_store_shelf_bytes(const struct zr_store *store);
  * zr_store_populate() does that. Locks end with the process.
  * Return: 0; -ENOMEM, -EPERM or -EAGAIN: the limit does not allow it, which counts all offsets. */
 int zr_store_lock(struct zr_store *store);
+
+/* What the disks can hold in memory until the offsets are used up, if these are fewer than were
+ * wanted, and writes are refused for want of them; else UINT64_MAX. */
+uint64_t zr_store_reach(const struct zr_store *store);
 
 /* May the kernel swap memory of the store that nobody has locked? That of a store that a process
  * with CAP_SYS_ADMIN made on Linux 6.4 or later it may not. */

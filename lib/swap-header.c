@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
+
+#include "system.h"
 
 /* include/linux/swap.h, union swap_header; in the machine's own byte order. */
 #define SWAP_SIGNATURE  "SWAPSPACE2"
@@ -42,7 +43,7 @@ static int uuid_fill(uint8_t uuid[16], const uint8_t wanted[16])
 int zr_swap_header_make(struct zr_swap_header *header, uint64_t size_bytes,
 			const char label[ZR_LABEL_MAX + 1], const uint8_t uuid[16])
 {
-	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	const uint64_t page_bytes = zr_system_page_bytes();
 	const uint64_t n_pages = size_bytes / page_bytes;
 	struct swap_info info = { .version = 1 };
 	int r;

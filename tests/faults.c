@@ -22,6 +22,7 @@ _Atomic unsigned int faults_countdown, faults_delay_ms, faults_n_populated, faul
 _Atomic bool faults_all;
 _Atomic int faults_errno = ENOMEM;
 _Thread_local unsigned int faults_n_own;
+static _Thread_local bool was_told; /* EINVAL */
 
 static bool is_refused(void)
 {
@@ -34,29 +35,42 @@ static bool is_refused(void)
 	return left == 1;
 }
 
-int __wrap_madvise(void *address, size_t n_bytes, int advice)
+/* Memory is asked for. Return: false, with errno set, if it is refused. */
+static bool ask(void)
 {
 	const unsigned int delay_ms = atomic_load(&faults_delay_ms);
 	const struct timespec delay = { delay_ms / 1000, delay_ms % 1000 * 1000000L };
-
-	if (advice != MADV_POPULATE_WRITE)
-		return __real_madvise(address, n_bytes, advice);
 
 	++faults_n_own;
 	atomic_fetch_add(&faults_n_populated, 1);
 	if (delay_ms > 0)
 		nanosleep(&delay, NULL);
-	if (is_refused()) {
-		atomic_fetch_add(&faults_n_refused, 1);
-		errno = atomic_load(&faults_errno);
-		return -1;
-	}
-	return __real_madvise(address, n_bytes, advice);
+	if (!is_refused())
+		return true;
+	atomic_fetch_add(&faults_n_refused, 1);
+	errno = atomic_load(&faults_errno);
+	return false;
 }
 
+int __wrap_madvise(void *address, size_t n_bytes, int advice)
+{
+	if (advice != MADV_POPULATE_WRITE)
+		return __real_madvise(address, n_bytes, advice);
+	if (ask())
+		return __real_madvise(address, n_bytes, advice);
+	was_told = errno == EINVAL;
+	return -1;
+}
+
+/* Who is told that the kernel cannot populate asks once more, here. Where that is known from the
+ * start, this is the first that is heard of it. */
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t n_bytes)
 {
-	++faults_n_own;
+	if (mode != 0 || was_told)
+		++faults_n_own;
+	else if (!ask() && errno != EINVAL)
+		return -1;
+	was_told = false;
 	return __real_fallocate64(fd, mode, offset, n_bytes);
 }
 

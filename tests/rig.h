@@ -12,6 +12,7 @@
 
 #include "fill.h"
 #include "store.h"
+#include "system.h"
 #include "test.h"
 
 #define MIB(n) ((uint64_t)(n) << 20)
@@ -40,7 +41,8 @@ static inline void rig_validate(struct zr_store *store)
 	CHECK(pread(zr_store_fd(store), &superblock, sizeof(superblock), 0) == sizeof(superblock));
 	zr_store_usage(store, &usage);
 	CHECK(usage.memory_bytes ==
-	      ZR_DIRECTORY_START + atomic_load(&superblock.n_entries) * ZR_ENTRY_BYTES +
+	      zr_system_whole(ZR_DIRECTORY_START +
+			      atomic_load(&superblock.n_entries) * ZR_ENTRY_BYTES) +
 		      usage.shelf_bytes + usage.span_table_bytes + usage.span_bytes);
 }
 
@@ -69,6 +71,18 @@ static inline struct zr_disk *rig_add(struct rig *rig, const char *name, uint64_
 	CHECK(zr_store_add(rig->store, rig->ctx, &spec, &disk) == 0);
 	CHECK(zr_disk_truncate(disk, rig->ctx, size_bytes) == 0);
 	return disk;
+}
+
+/* As many disks as have memory with the superblock: none where a page has 4096 bytes. */
+static inline void rig_fill_page(struct rig *rig)
+{
+	char name[16];
+	unsigned int i;
+
+	for (i = 1; i < zr_system_page_bytes() / ZR_ENTRY_BYTES; ++i) {
+		snprintf(name, sizeof(name), "x%u", i);
+		zr_disk_unpin(rig->store, rig_add(rig, name, 0));
+	}
 }
 
 /* What a worker that dies and the next one do. Disks that were pinned are gone. */

@@ -4,32 +4,14 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base.h"
 #include "safety.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
-static size_t system_page(void)
-{
-	return (size_t)sysconf(_SC_PAGESIZE);
-}
-
-static void touch(volatile uint8_t *bytes, size_t n_bytes)
-{
-	const size_t page = system_page();
-	size_t i;
-
-	for (i = 0; i < n_bytes; i += page)
-		bytes[i] = 0;
-}
+#include "system.h"
 
 int buffer_make(struct buffer *buffer, size_t n_bytes)
 {
-	const size_t guard = system_page();
+	const size_t guard = zr_system_page_bytes();
 	const size_t n_whole = zr_align_up(n_bytes, guard);
 	uint8_t *memory;
 
@@ -43,8 +25,8 @@ int buffer_make(struct buffer *buffer, size_t n_bytes)
 
 	/* A child would make the next write to each page a fault, which finds memory or does not. */
 	(void)madvise(memory, guard + n_whole + guard, MADV_DONTFORK);
-	if (madvise(memory + guard, n_whole, MADV_POPULATE_WRITE) < 0)
-		touch(memory + guard, n_whole);
+	if (zr_system_populate(memory + guard, n_whole) < 0)
+		zr_system_touch(memory + guard, n_whole);
 	/* After a fork() our own pages would not be there for writing, until they are touched. */
 	(void)madvise(memory + guard, n_whole, MADV_DONTFORK);
 	*buffer = (struct buffer){ .bytes = memory + guard, .n_bytes = n_whole };
@@ -62,7 +44,7 @@ void buffer_lock(struct buffer *buffer)
 
 void buffer_free(struct buffer *buffer)
 {
-	const size_t guard = system_page();
+	const size_t guard = zr_system_page_bytes();
 
 	if (buffer->bytes)
 		munmap(buffer->bytes - guard, guard + buffer->n_bytes + guard);

@@ -19,6 +19,7 @@
 #include "cgroup.h"
 #include "hurry.h"
 #include "log.h"
+#include "system.h"
 
 /* Linux 5.6 */
 #ifndef PR_SET_IO_FLUSHER
@@ -38,6 +39,9 @@
 /* Buffers, stacks and codecs of the threads, tables, and what is kept ahead. */
 #define OWN_BYTES (UINT64_C(48) << 20)
 
+/* Of offsets: a span for each class. */
+#define SPANS_BYTES (UINT64_C(256) << 20)
+
 enum measure {
 	MEMORY,
 	STORE,
@@ -49,6 +53,7 @@ enum measure {
 	OOM,
 	DUMPS,
 	CGROUP,
+	OFFSETS,
 	RESEND,
 	TRANSPORT,
 	N_MEASURES,
@@ -58,7 +63,8 @@ static const char *const names[N_MEASURES] = {
 	[MEMORY] = "memory",         [STORE] = "store",       [BUFFERS] = "buffers",
 	[FUTURE] = "future",         [NOSWAP] = "noswap",     [REALTIME] = "realtime",
 	[IO_FLUSHER] = "io_flusher", [OOM] = "oom_score_adj", [DUMPS] = "dumps",
-	[CGROUP] = "cgroup",         [RESEND] = "resend",     [TRANSPORT] = "transport",
+	[CGROUP] = "cgroup",         [OFFSETS] = "offsets",   [RESEND] = "resend",
+	[TRANSPORT] = "transport",
 };
 
 enum state {
@@ -111,10 +117,27 @@ static void pass_over(enum measure measure)
 
 /* root's privileges */
 
+/* Its root has all capabilities, and none that counts here. */
+static bool is_in_user_namespace(void)
+{
+	uint32_t inside, outside, n = UINT32_MAX;
+	FILE *map = fopen("/proc/self/uid_map", "re");
+
+	if (!map)
+		return false;
+	if (fscanf(map, "%" SCNu32 " %" SCNu32 " %" SCNu32, &inside, &outside, &n) != 3)
+		n = UINT32_MAX;
+	fclose(map);
+	return n != UINT32_MAX;
+}
+
 /* @capability: its name without "CAP_". */
 static void refuse_privilege(enum measure measure, const char *capability)
 {
-	if (geteuid() == 0)
+	if (geteuid() == 0 && is_in_user_namespace())
+		refuse(measure, "root of a user namespace is an ordinary user: run zramfs as root "
+				"outside of it");
+	else if (geteuid() == 0)
 		refuse(measure,
 		       "root without CAP_%s: docker run --cap-add %s, or CapabilityBoundingSet= "
 		       "of the service",
@@ -197,6 +220,7 @@ void safety_begin(char **argv)
  * and nothing can be. */
 static bool is_limitless(void)
 {
+	const uint32_t page_bytes = zr_system_page_bytes();
 	struct rlimit limit;
 	size_t n_bytes;
 	bool allowed;
@@ -204,8 +228,7 @@ static bool is_limitless(void)
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
 		return true;
-	n_bytes = zr_align_up(limit.rlim_cur, (uint64_t)sysconf(_SC_PAGESIZE)) +
-		  (size_t)sysconf(_SC_PAGESIZE);
+	n_bytes = zr_align_up(limit.rlim_cur, page_bytes) + page_bytes;
 	range = mmap(NULL, n_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (range == MAP_FAILED)
 		return false;
@@ -360,11 +383,32 @@ static void cgroup_look(void)
 	       limit_bytes >> 20, most_bytes >> 20, OWN_BYTES >> 20);
 }
 
+/* What is kept ahead, and the last span of each class, are not full: an eighth, and as many spans. */
+static void offsets_look(void)
+{
+	uint64_t room_bytes, most_bytes;
+
+	if (!the_store)
+		return;
+	room_bytes = zr_store_reach(the_store);
+	most_bytes = most_of_disks();
+	if (room_bytes == UINT64_MAX || most_bytes + most_bytes / 8 + SPANS_BYTES <= room_bytes) {
+		grant(OFFSETS);
+		return;
+	}
+	refuse(OFFSETS,
+	       "the address space has room for %" PRIu64 " MiB, and the disks may take %" PRIu64
+	       " MiB, so that writes may be refused: set mem_limit below it, or raise RLIMIT_AS "
+	       "(ulimit -v unlimited), or run a zramfs of 64 bits",
+	       room_bytes >> 20, most_bytes >> 20);
+}
+
 /* telling */
 
 static void results_copy(struct result copy[N_MEASURES])
 {
 	cgroup_look();
+	offsets_look();
 	pthread_mutex_lock(&lock);
 	if (results[BUFFERS].state == NOT_ASKED && results[STORE].state != NOT_ASKED)
 		results[BUFFERS].state = GRANTED;

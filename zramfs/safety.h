@@ -17,6 +17,7 @@
  *   oom_score_adj    -1000: it is not killed for its memory
  *   dumps            no core, no ptrace by others: swap and files of others are in it
  *   cgroup           its memory limit has room for the limits of the disks
+ *   offsets          the address space has room for the limits of the disks
  *   resend           the kernel sends again what a worker had in hand when it was killed
  *   transport        it can be killed at all
  *

@@ -21,7 +21,8 @@ from zramfs import BINARY, CTL, KIB, MIB, PAGE, UNSAFE
 
 CONFIG = "[disk0]\ndisksize = 64M\n"
 LOCKS = ["memory", "store", "buffers", "future"]
-NAMES = [*LOCKS, "noswap", "realtime", "io_flusher", "oom_score_adj", "dumps", "cgroup", "resend"]
+NAMES = [*LOCKS, "noswap", "realtime", "io_flusher", "oom_score_adj", "dumps", "cgroup", "offsets",
+         "resend"]
 
 # A thread reads requests into it, and answers from there.
 REQUEST_BYTES = MIB + 4 * KIB
@@ -301,6 +302,25 @@ def test_a_user_with_a_limit(zramfs, user, fuse_for_all, sanitized, n_bytes):
     served, _ = kill(mount)
     next_generation(mount, served)
     run("cmp", f"{user.home}/data", mount.disk("disk0"), "-n", len(data), user=user)
+
+
+@pytest.mark.root
+@pytest.mark.needs("setpriv", "unshare")
+def test_root_of_a_user_namespace(place, user, fuse_for_all):
+    """It has every capability there; none that could be added would help."""
+    point = user.home / "z"
+    done = run("unshare", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "sh",
+               "-ec", f"id -u; mkdir {point}; zramfs {point}; cat {point}/.control/zramfs/safety; "
+               f"umount {point}", user=user, check=False)
+    if done.returncode and "unshare:" in done.stderr:
+        pytest.skip(f"no user namespaces: {done.stderr.strip()}")
+    assert (done.returncode, done.stderr) == (0, "")
+    id_, *lines = done.stdout.splitlines()
+    assert id_ == "0"
+    said = {line.split()[0]: line.split(None, 2)[1:] for line in lines}
+    assert said["io_flusher"] == [
+        "refused", "root of a user namespace is an ordinary user: run zramfs as root outside of it"]
+    assert "--cap-add" not in done.stdout
 
 
 @pytest.mark.root

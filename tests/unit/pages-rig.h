@@ -27,7 +27,7 @@ static inline void set_up(void)
 	CHECK(zr_arena_create(&engine.arena, RIG_STORE_BYTES) == 0);
 	CHECK(zr_engine_init(&engine) == 0);
 	/* The superblock, in which reading would give it memory. */
-	CHECK(zr_arena_populate(&engine.arena, 0, ZR_DIRECTORY_START) == 0);
+	CHECK(zr_arena_populate(&engine.arena, 0, zr_system_whole(ZR_DIRECTORY_START)) == 0);
 	zr_pages_init(&pages, &engine, &entry, 1);
 	for (i = 0; i < ZR_CODEC_NUMBERS; ++i)
 		pages.codecs[i].level = ZR_CODEC_LEVEL_DEFAULT;

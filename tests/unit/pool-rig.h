@@ -13,6 +13,7 @@
 #include "faults.h"
 #include "layout.h"
 #include "pool-parts.h"
+#include "system.h"
 #include "test.h"
 
 /* Offsets cost nothing, and every class wants a span of its own. */
@@ -38,7 +39,8 @@ static inline void set_up(uint64_t arena_bytes)
 	arena = (struct zr_arena)ZR_ARENA_NULL;
 	CHECK(zr_arena_create(&arena, arena_bytes) == 0);
 	CHECK(arena.size_bytes == arena_bytes);
-	CHECK(zr_arena_populate(&arena, 0, ZR_DIRECTORY_START) == 0); /* the superblock */
+	CHECK(zr_arena_populate(&arena, 0, zr_system_whole(ZR_DIRECTORY_START)) ==
+	      0); /* the superblock */
 	pool_open();
 }
 
@@ -47,7 +49,8 @@ static inline uint64_t live_bytes(void)
 {
 	const struct zr_pool_usage usage = zr_pool_usage(&pool);
 
-	CHECK(zr_arena_memory(&arena) == ZR_DIRECTORY_START + usage.table_bytes + usage.span_bytes);
+	CHECK(zr_arena_memory(&arena) ==
+	      zr_system_whole(ZR_DIRECTORY_START) + usage.table_bytes + usage.span_bytes);
 	CHECK(usage.live_bytes + usage.reserve_bytes + usage.wasted_bytes <= usage.span_bytes);
 	return zr_pool_validate(&pool);
 }

@@ -178,8 +178,10 @@ static void test_statistics_of_a_disk(void)
 	zr_fill_page(page, UINT64_C(0x8877665544332211)); /* a cell of 16 */
 	disk_put(&rig, disk, 8192, page, sizeof(page));
 	CHECK(zr_disk_punch(disk, rig.ctx, 8192, 4096) == 0);
-	/* A page and four nodes; what else is populated is the reserve. */
-	CHECK(strcmp(show("mm_stat"),
+	/* A page and four nodes; what else is populated is the reserve, if a page of the system is
+	 * no more than that. */
+	CHECK(zr_system_page_bytes() > ZR_POOL_AHEAD_MIN ||
+	      strcmp(show("mm_stat"),
 		     "    8192     4096    20480  1048576    20496        1        0"
 		     "        1        1\n") == 0);
 

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "compact.h"
+#include "page-slack.h"
 
 #define N_DISKS   3u
 #define N_PAGES   3000u
@@ -128,8 +129,9 @@ static void check_small(void)
 
 		most += class->n_spans * (ZR_SPAN_BYTES % class->cell_bytes);
 		if (class->n_spans > 0)
-			most += atomic_load(&class->xahead_bytes) + ZR_PAGE_SIZE;
+			most += atomic_load(&class->xahead_bytes) + zr_system_page_bytes();
 	}
+	most += pool_page_slack(pool);
 	zr_store_usage(rig.store, &usage);
 	CHECK(usage.span_bytes <= most);
 }

@@ -6,6 +6,8 @@
 
 #include "config-rig.h"
 
+#include "system.h"
+
 #define S16  "0123456789abcdef"
 #define S64  S16 S16 S16 S16
 #define UUID "7d3f2a9e-5b0c-4c43-9f0e-2f6c1f1d8a54"
@@ -383,7 +385,7 @@ static void test_comments_are_of_any_length(void)
 static void test_swap_wants_ten_pages(void)
 {
 	ZR_CLEANUP(config_freep) struct config *config = NULL;
-	long page_bytes = sysconf(_SC_PAGESIZE);
+	const long page_bytes = zr_system_page_bytes();
 	char text[128];
 
 	snprintf(text, sizeof(text), "[s]\nformat = swap\ndisksize = %ld\n", 10 * page_bytes);

@@ -551,8 +551,8 @@ static void test_swap_format_writes_a_header(void)
 	spec.disksize_bytes = MIB(1);
 	CHECK(zr_store_add(rig.store, rig.ctx, &spec, &disk) == 0);
 	disk_get(&rig, disk, 0, bytes, sizeof(bytes));
-	CHECK(memcmp(bytes + (sysconf(_SC_PAGESIZE) - 10) % ZR_PAGE_SIZE, "SWAPSPACE2", 10) == 0 ||
-	      sysconf(_SC_PAGESIZE) > ZR_PAGE_SIZE);
+	CHECK(memcmp(bytes + (zr_system_page_bytes() - 10) % ZR_PAGE_SIZE, "SWAPSPACE2", 10) == 0 ||
+	      zr_system_page_bytes() > ZR_PAGE_SIZE);
 	CHECK(strcmp(bytes + 1052, "here") == 0);
 
 	/* Too small for one: no size, nothing written. */

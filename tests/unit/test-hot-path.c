@@ -93,7 +93,12 @@ void free(void *memory)
 void *mmap(void *address, size_t n_bytes, int protection, int flags, int fd, off_t offset)
 {
 	off_the_hot_path("mmap");
+#ifdef SYS_mmap2
+	return (void *)syscall(SYS_mmap2, address, n_bytes, protection, flags, fd,
+			       (long)(offset / 4096));
+#else
 	return (void *)syscall(SYS_mmap, address, n_bytes, protection, flags, fd, offset);
+#endif
 }
 
 int munmap(void *address, size_t n_bytes)
@@ -111,7 +116,13 @@ int madvise(void *address, size_t n_bytes, int advice)
 int fallocate(int fd, int mode, off_t offset, off_t n_bytes)
 {
 	off_the_hot_path("fallocate");
+#if UINTPTR_MAX == UINT32_MAX
+	/* In halves. */
+	return (int)syscall(SYS_fallocate, fd, mode, (long)offset, (long)(offset >> 32),
+			    (long)n_bytes, (long)(n_bytes >> 32));
+#else
 	return (int)syscall(SYS_fallocate, fd, mode, offset, n_bytes);
+#endif
 }
 
 int brk(void *end)

@@ -6,6 +6,7 @@
  */
 
 #include "pool-rig.h"
+#include "page-slack.h"
 
 #define N_OBJECTS 30000u
 
@@ -84,13 +85,15 @@ static uint64_t check_objects(void)
 static uint64_t class_most(const struct zr_class *class)
 {
 	uint64_t n_bytes = class->n_live * class->cell_bytes + atomic_load(&class->xahead_bytes) +
-			   ZR_PAGE_SIZE;
+			   zr_system_page_bytes();
 	uint32_t span_no;
 
 	n_bytes += class->n_spans * (ZR_SPAN_BYTES % class->cell_bytes);
 	for (span_no = class->gaps; span_no != ZR_SPAN_NONE;
 	     span_no = pool.spans[span_no]->gap_next)
-		n_bytes += ZR_PAGE_SIZE;
+		n_bytes += zr_system_page_bytes();
+	if (class == &pool.classes[ZR_POOL_PAGE_CLASS])
+		n_bytes += pool_page_slack(&pool);
 	return n_bytes;
 }
 
@@ -202,7 +205,7 @@ static void test_a_pass_keeps_what_is_ahead(void)
 	move_all();
 	vacate_end();
 	CHECK(zr_pool_usage(&pool).reserve_bytes == 65536);
-	CHECK(zr_pool_usage(&pool).wasted_bytes <= ZR_PAGE_SIZE);
+	CHECK(zr_pool_usage(&pool).wasted_bytes <= zr_system_page_bytes());
 	check_packed();
 	check_objects();
 	end_all();
@@ -218,7 +221,7 @@ static void test_nothing_to_gain(void)
 
 	for (i = 0; i < 2500; ++i)
 		add(1024, (uint8_t)i);
-	zr_pool_trim(&pool, 0);
+	pass(); /* the last span may be populated whole */
 	CHECK(zr_pool_vacate_begin(&pool) == 0);
 	CHECK(vacate_end() == 0);
 

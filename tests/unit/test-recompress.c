@@ -133,7 +133,8 @@ static void test_all_pages(void)
 	CHECK(result.n_smaller > 0 && result.n_smaller < result.n_tried);
 	CHECK(used_bytes() < used);
 	zr_store_usage(rig.store, &after);
-	CHECK(after.memory_bytes < before.memory_bytes);
+	/* Each class ends with part of a page, and there may be more classes than before. */
+	CHECK(after.memory_bytes < before.memory_bytes || zr_system_page_bytes() > ZR_PAGE_SIZE);
 	zr_store_compact(rig.store);
 	zr_store_usage(rig.store, &before);
 	CHECK(before.memory_bytes == after.memory_bytes); /* it was compacted */

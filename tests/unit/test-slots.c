@@ -14,6 +14,7 @@
 #include "faults.h"
 #include "layout.h"
 #include "slots.h"
+#include "system.h"
 
 #define LAST_PAGE (ZR_DISK_PAGES_MAX - 1)
 #define LAST_LEAF (LAST_PAGE >> ZR_LEAF_SHIFT)
@@ -49,7 +50,8 @@ static void set_up(void)
 	CHECK(zr_arena_create(&arena, UINT64_C(64) << 20) == 0);
 	memset(&pool, 0, sizeof(pool));
 	CHECK(zr_pool_init(&pool, &arena) == 0);
-	CHECK(zr_arena_populate(&arena, 0, ZR_DIRECTORY_START) == 0); /* the superblock */
+	CHECK(zr_arena_populate(&arena, 0, zr_system_whole(ZR_DIRECTORY_START)) ==
+	      0); /* the superblock */
 	atomic_store(&root, 0);
 	zr_slots_init(&slots, &pool, &root);
 }
@@ -135,7 +137,8 @@ static void test_empty_tree(void)
 	CHECK(zr_slots_unhook_all(&slots) == 0);
 	zr_slots_retire(&slots, 0, ignore, &n_retired);
 	CHECK(n_retired == 0);
-	CHECK(zr_arena_memory(&arena) == ZR_DIRECTORY_START); /* reading allocates nothing */
+	CHECK(zr_arena_memory(&arena) ==
+	      zr_system_whole(ZR_DIRECTORY_START)); /* reading allocates nothing */
 	tear_down();
 }
 

@@ -101,7 +101,7 @@ static void test_a_disk_is_seen_when_it_is_whole(void)
 	CHECK(maker.result == 0 && zr_disk_size(maker.disk) == MIB(1));
 	CHECK(zr_store_find(rig.store, "a") == maker.disk);
 	zr_disk_unpin(rig.store, maker.disk);
-	disk_get(&rig, maker.disk, (uint64_t)sysconf(_SC_PAGESIZE) - 10, bytes, sizeof(bytes));
+	disk_get(&rig, maker.disk, zr_system_page_bytes() - 10, bytes, sizeof(bytes));
 	CHECK(memcmp(bytes, "SWAPSPACE2", sizeof(bytes)) == 0);
 	zr_disk_unpin(rig.store, maker.disk);
 	rig_deinit(&rig);

@@ -61,7 +61,7 @@ static void test_new_store_is_empty(void)
 
 	rig_init(&rig);
 	zr_store_usage(rig.store, &usage);
-	CHECK(usage.memory_bytes == ZR_DIRECTORY_START);
+	CHECK(usage.memory_bytes == zr_system_whole(ZR_DIRECTORY_START));
 	CHECK(usage.n_disks == 0 && usage.span_bytes == 0 && usage.reserve_bytes == 0);
 	CHECK(zr_store_find(rig.store, "disk0") == NULL);
 	CHECK(zr_store_next(rig.store, 0) == NULL);
@@ -271,6 +271,7 @@ static void test_refused_memory_adds_nothing(void)
 	CHECK(store == NULL);
 
 	rig_init(&rig);
+	rig_fill_page(&rig);
 	faults_countdown = 1;
 	CHECK(add("a", &disk) == -ENOMEM);
 	CHECK(disk == NULL && zr_store_find(rig.store, "a") == NULL);
@@ -344,7 +345,8 @@ static void test_figures_are_derived(void)
 	disk = zr_store_find(rig.store, "disk0");
 	zr_disk_figures(disk, &after);
 	/* How fast the pool grows, and so what it keeps in reserve, is not known any more. */
-	CHECK(after.total_bytes >= before.total_bytes && after.max_bytes >= before.max_bytes);
+	CHECK(after.max_bytes >= before.max_bytes &&
+	      (after.total_bytes >= before.total_bytes || zr_system_page_bytes() > ZR_PAGE_SIZE));
 	after.total_bytes = before.total_bytes;
 	after.max_bytes = before.max_bytes;
 	CHECK(memcmp(&before, &after, sizeof(before)) == 0);
@@ -550,21 +552,21 @@ static void test_missing_memory(void)
 {
 	const int fd = a_store();
 	uint64_t leaf = ENTRY_OFFSET(0) + offsetof(struct zr_entry, root), at;
-	uint8_t page[ZR_PAGE_SIZE];
+	const ssize_t n_bytes = (ssize_t)zr_system_page_bytes();
+	static uint8_t page[ZR_SYSTEM_PAGE_MAX];
 	unsigned int level;
 	struct stat before, after;
 
 	for (level = 0; level < 4; ++level)
 		leaf = peek(fd, leaf, 8) * ZR_CELL_UNIT;
-	at = zr_align_down(zr_slot_position(peek(fd, leaf, 8)) * ZR_CELL_UNIT, ZR_PAGE_SIZE);
-	CHECK(pread(fd, page, sizeof(page), (off_t)at) == sizeof(page));
-	CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, sizeof(page)) ==
-	      0);
+	at = zr_align_down(zr_slot_position(peek(fd, leaf, 8)) * ZR_CELL_UNIT, (uint64_t)n_bytes);
+	CHECK(pread(fd, page, n_bytes, (off_t)at) == n_bytes);
+	CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, n_bytes) == 0);
 	CHECK(fstat(fd, &before) == 0);
 	refused(fd, -EUCLEAN);
 	CHECK(fstat(fd, &after) == 0);
 	CHECK(before.st_blocks == after.st_blocks);
-	CHECK(pwrite(fd, page, sizeof(page), (off_t)at) == sizeof(page));
+	CHECK(pwrite(fd, page, n_bytes, (off_t)at) == n_bytes);
 	attach(fd);
 	CHECK(has("disk0", "here"));
 	rig_deinit(&rig);

@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "swap-header.h"
+#include "system.h"
 
 static struct zr_swap_header header;
 static uint64_t page_bytes;
@@ -133,7 +134,7 @@ static void test_headers_are_read(void)
 
 int main(void)
 {
-	page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	page_bytes = zr_system_page_bytes();
 	RUN(test_header_is_what_the_kernel_reads);
 	RUN(test_labels_of_any_length);
 	RUN(test_ten_pages_at_least);

@@ -14,6 +14,7 @@
 
 #include "faults.h"
 #include "upkeep.h"
+#include "page-slack.h"
 
 #define N_THREADS 3u
 #define N_PAGES   2000u
@@ -626,8 +627,9 @@ static uint64_t kept_bytes(void)
 
 	for (i = 0; i < ZR_POOL_CLASSES; ++i)
 		n_bytes += (atomic_load(&pool->classes[i].xahead_bytes) > 0) *
-			   (2 * zr_max(pool->classes[i].cell_bytes, ZR_PAGE_SIZE) + ZR_PAGE_SIZE);
-	return n_bytes;
+			   (2 * zr_max(pool->classes[i].cell_bytes, ZR_PAGE_SIZE) +
+			    zr_system_page_bytes());
+	return n_bytes + pool_page_slack(pool);
 }
 
 static void test_memory_comes_back_by_itself(void)
@@ -688,7 +690,9 @@ static void test_attached_store_is_packed_too(void)
 	for (i = 0; i < N_THREADS; ++i)
 		CHECK((writers[i].disk = zr_store_get(rig.store, i + 1)));
 	CHECK(zr_store_tend(rig.store) == 0);
-	wait_for_spans(used_bytes() * 201 / 200 + 65536 + ZR_POOL_CLASSES * 3 * ZR_PAGE_SIZE);
+	wait_for_spans(used_bytes() * 201 / 200 + 65536 +
+		       ZR_POOL_CLASSES * (2 * ZR_PAGE_SIZE + zr_system_page_bytes()) +
+		       pool_page_slack(&writers[0].disk->engine->pool));
 	writers_check();
 	writers_run(1000);
 	for (i = 0; i < N_THREADS; ++i)

@@ -29,6 +29,7 @@ static const struct {
 	{ "realtime", "memory ahead of need, and taking over, come before others" },
 	{ "io_flusher", "the kernel does not wait for it while it gives it memory" },
 	{ "dumps", "none, and others cannot look into it" },
+	{ "offsets", "the address space has room for what the disks may hold" },
 	{ "resend", "requests that a worker dies over are sent again" },
 };
 
