@@ -143,6 +143,13 @@ static void patience_begin(struct zr_disk *disk, struct patience *patience)
 	patience->silence_ns = swaps ? PATIENCE_SWAP_NONE_NS : PATIENCE_NS;
 }
 
+/* Something else was waited for: if memory is wanted after that, it is as if for the first time. */
+static void patience_forget(struct patience *patience)
+{
+	patience->end_ns = 0;
+	patience->is_last = false;
+}
+
 /* The attempt did some of it. */
 static void patience_renew(struct patience *patience)
 {
@@ -226,8 +233,10 @@ static bool be_patient(struct zr_disk *disk, struct zr_ctx *ctx, struct patience
 	if (*r == -EREMOTE) {
 		*r = zr_ctx_fetch(ctx);
 		again = *r == 0;
+		patience_forget(patience);
 	} else if (*r == -ENOSPC) {
 		again = wait_for_room(disk, ctx, patience, r);
+		patience_forget(patience);
 	} else if (*r == -EAGAIN) {
 		again = wait_for_memory(disk, patience, r);
 	}

@@ -7,6 +7,7 @@
 #include "tier.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include "fake-backing.h"
 
@@ -472,6 +473,102 @@ static void test_it_ends_while_it_is_waited_for(void)
 	tear_down();
 }
 
+/* Writes page after page, until it is refused. */
+struct filler {
+	struct zr_ctx *ctx;
+	_Atomic uint64_t n_pages;
+	_Atomic int r;
+};
+
+static void *fill_on(void *context)
+{
+	struct filler *filler = context;
+
+	int r;
+
+	do {
+		r = put(atomic_load(&filler->n_pages), filler->ctx);
+		atomic_store(&filler->r, r);
+	} while (r == 0 && atomic_fetch_add(&filler->n_pages, 1) < N_PAGES - 2);
+	return NULL;
+}
+
+/* Return: which page it waits with. */
+static uint64_t stands_still(struct filler *filler)
+{
+	uint64_t before;
+
+	do {
+		before = atomic_load(&filler->n_pages);
+		usleep(100000);
+	} while (atomic_load(&filler->n_pages) != before);
+	return before;
+}
+
+/* All memory that the pool has to give. */
+struct hoard {
+	zr_position taken[4096];
+	uint32_t n_bytes[4096];
+	size_t n;
+};
+
+static void hoard_take(struct hoard *hoard, struct zr_pool *pool)
+{
+	uint32_t n_bytes;
+
+	for (n_bytes = ZR_PAGE_SIZE; n_bytes > 0; n_bytes -= 16) {
+		while (zr_pool_alloc(pool, n_bytes, &hoard->taken[hoard->n]) == 0) {
+			hoard->n_bytes[hoard->n] = n_bytes;
+			CHECK(++hoard->n < ZR_ARRAY_SIZE(hoard->taken));
+		}
+	}
+}
+
+static void hoard_give(struct hoard *hoard, struct zr_pool *pool)
+{
+	while (hoard->n-- > 0)
+		zr_pool_free(pool, hoard->taken[hoard->n], hoard->n_bytes[hoard->n]);
+}
+
+/* It waits for memory, for room for longer than it would for memory, and for memory again: that is to
+ * be waited for as if for the first time. Nobody makes either by himself here. */
+static void test_waiting_for_room_is_not_waiting_for_memory(void)
+{
+	static struct hoard hoard;
+	struct filler filler = { 0 };
+	struct zr_engine *engine;
+	pthread_t thread;
+	uint64_t page_no;
+
+	set_up();
+	engine = disk->engine;
+	CHECK(zr_ctx_new(&filler.ctx) == 0 && zr_ctx_let_wait(filler.ctx) == 0);
+	zr_room_make(&engine->room, true);
+	zr_pool_tend(&engine->pool, true);
+	CHECK(pthread_create(&thread, NULL, fill_on, &filler) == 0);
+	page_no = stands_still(&filler); /* for memory */
+
+	CHECK(zr_disk_set_mem_limit(disk, ZR_PAGE_SIZE) == 0);
+	CHECK(zr_pool_refill(&engine->pool) == 0);
+	EVENTUALLY(atomic_load(&disk->pages.xrefused)); /* for room */
+	usleep(1200000);
+	hoard_take(&hoard, &engine->pool);
+	CHECK(zr_disk_set_mem_limit(disk, 0) == 0);
+	zr_room_tell(&engine->room);
+	usleep(100000); /* for memory again */
+	CHECK(atomic_load(&filler.n_pages) == page_no);
+	hoard_give(&hoard, &engine->pool);
+	CHECK(zr_pool_refill(&engine->pool) == 0);
+	EVENTUALLY(atomic_load(&filler.n_pages) > page_no || atomic_load(&filler.r) != 0);
+	CHECK(atomic_load(&filler.n_pages) > page_no);
+
+	zr_room_make(&engine->room, false);
+	zr_pool_tend(&engine->pool, false);
+	CHECK(pthread_join(thread, NULL) == 0);
+	filler.ctx = zr_ctx_free(filler.ctx);
+	tear_down();
+}
+
 int main(void)
 {
 	RUN(test_more_than_the_limit);
@@ -488,5 +585,6 @@ int main(void)
 	RUN(test_several_who_write);
 	RUN(test_all_is_in_use);
 	RUN(test_it_ends_while_it_is_waited_for);
+	RUN(test_waiting_for_room_is_not_waiting_for_memory);
 	return 0;
 }
