@@ -60,6 +60,7 @@ OF_DISK(backing_used, disk->figures.tally.gauge[ZR_GAUGE_FRAME_BYTES])
 OF_DISK(backing_limit, disk->attrs.backing_limit_bytes)
 OF_DISK(backing_file_size, disk->is_backed ? disk->backing.size_bytes : 0)
 OF_DISK(backing_file_free, disk->is_backed ? disk->backing.free_bytes : 0)
+OF_DISK(backing_lost, disk->is_backed && disk->backing.is_lost)
 
 static void say_backing(FILE *text, const struct zr_snapshot_disk *disk)
 {
@@ -105,7 +106,10 @@ static void say_algorithm(FILE *text, const struct zr_snapshot_disk *disk)
 
 const struct zr_figure zr_figures_disk[] = {
 	/* rzscontrol --stats */
-	{ .key = "BackingSwap", .flags = BACKED, .say = say_backing },
+	{ .key = "BackingSwap",
+	  .flags = BACKED,
+	  .say = say_backing,
+	  .help = "Path of the backing file, and (lost) where it is not there any more" },
 	ROW(disksize, "DiskSize", "disksize_bytes", BYTES, GAUGE, 0,
 	    "Size of the disk, rounded up to a page"),
 	ROW(mem_limit, "MemLimit", "mem_limit_bytes", BYTES, GAUGE, ZR_FIGURE_IF_SET,
@@ -123,10 +127,17 @@ const struct zr_figure zr_figures_disk[] = {
 	ROW(zero_pages, "ZeroPages", "zero_pages", PAGES, GAUGE, 0, "Same-filled pages of zeros"),
 	ROW(good_pages, "GoodCompress", "good_pages", PAGES, GAUGE, ZR_FIGURE_PERCENT,
 	    "Pages compressed to half a page or less"),
-	{ .key = "NoCompress", .unit = PAGES, .flags = ZR_FIGURE_PERCENT, .get = huge_pages },
+	{ .key = "NoCompress",
+	  .unit = PAGES,
+	  .flags = ZR_FIGURE_PERCENT,
+	  .get = huge_pages,
+	  .help = "Pages stored raw" },
 	ROW(pages_stored, "PagesStored", "pages_stored", PAGES, GAUGE, 0,
 	    "Pages that have an object in memory"),
-	{ .key = "PagesUsed", .unit = PAGES, .get = pages_used },
+	{ .key = "PagesUsed",
+	  .unit = PAGES,
+	  .get = pages_used,
+	  .help = "Memory that the disk takes, in pages" },
 	ROW(orig_data_size, "OrigDataSize", "orig_data_size_bytes", BYTES, GAUGE, 0,
 	    "Pages that are not holes, uncompressed"),
 	ROW(compr_data_size, "ComprDataSize", "compr_data_size_bytes", BYTES, GAUGE, 0,
@@ -151,8 +162,10 @@ const struct zr_figure zr_figures_disk[] = {
 	ROW(recompressed_pages, "RecompressedPages", "recompressed_pages", PAGES, GAUGE, 0,
 	    "Pages compressed with a recomp_algorithm"),
 	ROW(tables, "Tables", "tables_bytes", BYTES, GAUGE, 0, "Memory of the slots"),
-	{ .key = "Ratio", .say = say_ratio },
-	{ .key = "Algorithm", .say = say_algorithm },
+	{ .key = "Ratio", .say = say_ratio, .help = "OrigDataSize divided by MemUsedTotal" },
+	{ .key = "Algorithm",
+	  .say = say_algorithm,
+	  .help = "Codec that pages are compressed with, and its level if one was set" },
 	ROW(in_use, "InUse", "in_use", ZR_UNIT_HANDLES, GAUGE, 0, "Handles open on the disk"),
 	ROW(discard, "Discard", "discard_total", REQUESTS, COUNTER, 0, "Requests to discard"),
 	ROW(fragmentation, "Fragmentation", "fragmentation_bytes", BYTES, GAUGE, 0,
@@ -177,6 +190,8 @@ const struct zr_figure zr_figures_disk[] = {
 	ROW(failed_backing_writes, "FailedBackingWrites", "failed_backing_writes_total", PAGES,
 	    COUNTER, BACKED,
 	    "Pages that could not be written to the backing file, and stayed in memory"),
+	ROW(backing_lost, "BackingLost", "backing_lost", ZR_UNIT_FILES, GAUGE, BACKED,
+	    "1 if the backing file is gone, and with it the pages that were on it"),
 	{ .key = NULL },
 };
 
@@ -225,7 +240,7 @@ OF_STORE(poisoned_requests, context->poisoned_requests)
 #define SUM(name_, key_, unit_, flags_)                                                     \
 	{                                                                                   \
 		.name = #name_, .key = key_, .unit = unit_, .kind = GAUGE, .flags = flags_, \
-		.get = name_                                                                \
+		.get = name_, .help = "Sum over the disks"                                  \
 	}
 
 #define ROW_STORE(name_, key_, metric_, unit_, kind_, flags_, help_, get_)              \

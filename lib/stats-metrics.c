@@ -6,6 +6,7 @@
  */
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "stats-parts.h"
 #include "text.h"
@@ -157,6 +158,21 @@ static void say_info(FILE *text, const struct zr_snapshot *snapshot,
 	}
 }
 
+/* A line that does not end was cut. */
+static void say_safety(FILE *text, const char *line)
+{
+	const char *space, *end;
+
+	say_head(text, "zramfs_safety", "gauge",
+		 "What swap wants of the system, 1 if it is granted");
+	for (; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+		space = memchr(line, ' ', (size_t)(end - line));
+		if (space)
+			fprintf(text, "zramfs_safety{measure=\"%.*s\"} %d\n", (int)(space - line),
+				line, strncmp(space, " ok\n", 4) == 0);
+	}
+}
+
 static void say_metrics(FILE *text, const struct zr_snapshot *snapshot,
 			const struct zr_stats_context *context)
 {
@@ -164,6 +180,8 @@ static void say_metrics(FILE *text, const struct zr_snapshot *snapshot,
 	unsigned int i;
 
 	say_info(text, snapshot, context);
+	if (context->safety)
+		say_safety(text, context->safety);
 	for (figure = zr_figures_total; figure->key; ++figure) {
 		if (!figure->metric)
 			continue;

@@ -10,6 +10,8 @@
  *   stats-json.c      for programs
  *   stats-metrics.c   for Prometheus
  *
+ * The manual lists the table as well: zramfs/manual.c.
+ *
  * Ownership: rows are static.
  * Locking:   none.
  * Errors:    none: what cannot be written is noticed when the text is closed.
@@ -28,6 +30,7 @@ enum zr_figure_unit {
 	ZR_UNIT_HANDLES,
 	ZR_UNIT_DISKS,
 	ZR_UNIT_WORKERS,
+	ZR_UNIT_FILES,
 };
 
 enum zr_figure_kind {
@@ -52,7 +55,7 @@ struct zr_figure {
 	enum zr_figure_unit unit;
 	enum zr_figure_kind kind;
 	unsigned int flags; /* enum zr_figure_flags */
-	const char *help;
+	const char *help;   /* a sentence without its full stop */
 	/* Of a disk. A row of the total that has it is the sum over the disks. */
 	uint64_t (*get)(const struct zr_snapshot_disk *disk, const struct zr_stats_context *who);
 	/* Of the store, and of the daemon. */

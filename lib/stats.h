@@ -25,6 +25,9 @@ struct zr_stats_context {
 	void *context;
 	uint64_t generation;        /* that serves; 0: there are none */
 	uint64_t poisoned_requests; /* answered with EIO because workers died of them */
+	/* What was asked of the system for swap, a line each: "NAME ok", or "NAME refused TEXT". NULL:
+	 * nothing. For metrics alone. */
+	const char *safety;
 };
 
 int zr_stats_text(struct zr_store *store, const struct zr_stats_context *context, char **textp,

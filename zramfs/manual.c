@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * Manual pages from their templates: the lists of attributes are made from the one table
+ * Manual pages from their templates: the lists of attributes and of figures are made from the one
+ * table of each
  *
- * Run when zramfs is built, not installed. In a template a line of its own, @ATTRIBUTES_DISK@ or
- * @ATTRIBUTES_DAEMON@, stands for the items of a list (mdoc).
+ * Run when zramfs is built, not installed. In a template a line of its own, @ATTRIBUTES_DISK@,
+ * @ATTRIBUTES_DAEMON@, @FIGURES_DISK@, @FIGURES_LATENCY@ or @FIGURES_TOTAL@, stands for the items of
+ * a list (mdoc).
  */
 
 #include <ctype.h>
@@ -13,6 +15,7 @@
 #include <string.h>
 
 #include "attr.h"
+#include "stats-parts.h"
 
 #define COLUMNS 78u
 
@@ -125,6 +128,79 @@ static void put_attrs(FILE *page, unsigned int daemon_flag, enum listed listed)
 	}
 }
 
+/* figures */
+
+static const char *unit_text(enum zr_figure_unit unit)
+{
+	switch (unit) {
+	case ZR_UNIT_BYTES:
+		return "bytes";
+	case ZR_UNIT_PAGES:
+		return "pages";
+	case ZR_UNIT_REQUESTS:
+		return "requests";
+	case ZR_UNIT_HANDLES:
+		return "handles";
+	case ZR_UNIT_DISKS:
+		return "disks";
+	case ZR_UNIT_WORKERS:
+		return "workers";
+	case ZR_UNIT_FILES:
+		return "files";
+	}
+	abort();
+}
+
+/* When .stats has it, if that is not always. */
+static const char *stats_when_text(unsigned int flags)
+{
+	if (flags & ZR_FIGURE_IF_SET)
+		return flags & ZR_FIGURE_IF_BACKED ? "where the disk has a backing file, unless 0"
+						   : "unless 0";
+	return flags & ZR_FIGURE_IF_BACKED ? "where the disk has a backing file" : NULL;
+}
+
+/* The name in .stats and that in JSON; and in parentheses the unit and the name of Prometheus. */
+static void put_figure(FILE *page, const struct zr_figure *figure)
+{
+	const char *when = stats_when_text(figure->flags);
+
+	fprintf(page, ".It Cm %s%s%s\n", figure->key, figure->name ? " , " : "",
+		figure->name ? figure->name : "");
+	put_sentence(page, "", figure->help);
+	if (figure->flags & ZR_FIGURE_PERCENT)
+		put_sentence(page, "", "in .stats percent of PagesStored");
+	if (when)
+		put_sentence(page, "in .stats ", when);
+	if (!figure->name)
+		return;
+	fprintf(page, ".Pq %s%s%s%s\n", unit_text(figure->unit),
+		figure->kind == ZR_FIGURE_COUNTER ? ", counted" : "",
+		figure->metric ? " ; Cm " : "", figure->metric ? figure->metric : "");
+}
+
+static void put_figures(FILE *page, const struct zr_figure *figures)
+{
+	for (; figures->key; ++figures)
+		put_figure(page, figures);
+}
+
+static void put_latencies(FILE *page)
+{
+	const struct zr_figure_latency *latency;
+	unsigned int i;
+
+	for (i = 0; i < ZR_N_FIGURE_LATENCIES; ++i) {
+		latency = &zr_figures_latency[i];
+		fprintf(page, ".It Cm %sP50 , %sP99 , %sMax , %s\n", latency->key, latency->key,
+			latency->key, latency->name);
+		put_sentence(page, "", latency->help);
+		if (stats_when_text(latency->flags))
+			put_sentence(page, "in .stats ", stats_when_text(latency->flags));
+		fprintf(page, ".Pq Cm %s\n", latency->metric);
+	}
+}
+
 static void put_page(FILE *template, FILE *page, enum listed listed)
 {
 	char line[1024];
@@ -134,6 +210,12 @@ static void put_page(FILE *template, FILE *page, enum listed listed)
 			put_attrs(page, 0, listed);
 		else if (strcmp(line, "@ATTRIBUTES_DAEMON@\n") == 0)
 			put_attrs(page, ZR_ATTR_DAEMON, listed);
+		else if (strcmp(line, "@FIGURES_DISK@\n") == 0)
+			put_figures(page, zr_figures_disk);
+		else if (strcmp(line, "@FIGURES_LATENCY@\n") == 0)
+			put_latencies(page);
+		else if (strcmp(line, "@FIGURES_TOTAL@\n") == 0)
+			put_figures(page, zr_figures_total);
 		else
 			fputs(line, page);
 	}

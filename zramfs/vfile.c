@@ -109,9 +109,25 @@ static int attr_render(struct fs *fs, struct op *op, struct handle *wanted)
 
 _Static_assert(ZR_ATTR_TEXT_MAX <= THREAD_JOB_REPLY_BYTES, "what is shown fits a reply");
 
+/* Return: text that lasts until this thread answers, or NULL. */
+static const char *safety_render(const struct fs *fs)
+{
+	char *text = (char *)thread_self.reply;
+	int n;
+
+	if (!fs->daemon)
+		return NULL;
+	n = fs->daemon->print_safety(fs->daemon->context, text, ZR_ATTR_TEXT_MAX - 1);
+	if (n < 0)
+		return NULL;
+	text[n] = 0;
+	return text;
+}
+
 static int render(struct fs *fs, struct op *op, struct handle *wanted)
 {
 	const struct zr_stats_context context = {
+		.safety = op->node == NODE_METRICS ? safety_render(fs) : NULL,
 		.version = ZRAMFS_VERSION,
 		.generation = atomic_load(&fs->shelf->generation),
 		.poisoned_requests = atomic_load(&fs->shelf->poisoned_requests),

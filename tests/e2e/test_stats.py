@@ -42,7 +42,8 @@ JSON_FIGURES = (
     "policy_recompressed", "policy_written_back",
     # of a backing file, which these disks have not
     "bd_count", "bd_reads", "bd_writes", "backing_used", "backing_limit", "backing_file_size",
-    "backing_file_free", "failed_backing_reads", "failed_backing_writes")
+    "backing_file_free", "failed_backing_reads", "failed_backing_writes",
+    "backing_lost")
 JSON_LATENCIES = ("read_latency", "write_latency", "spill_latency")
 JSON_LATENCY = ("count", "sum_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns")
 JSON_TOTAL = (
@@ -52,7 +53,8 @@ JSON_TOTAL = (
 
 # Of disks that have a backing file alone.
 OF_A_FILE = ("WrittenBack", "BDevNumReads", "BDevNumWrites", "BackingUsed", "BackingLimit",
-             "BackingFileSize", "BackingFileFree", "FailedBackingReads", "FailedBackingWrites")
+             "BackingFileSize", "BackingFileFree", "FailedBackingReads", "FailedBackingWrites",
+             "BackingLost")
 
 # What a figure of JSON is called by the other two.
 CALLED = {
@@ -91,6 +93,7 @@ CALLED = {
     "backing_file_free": ("BackingFileFree", "backing_file_free_bytes"),
     "failed_backing_reads": ("FailedBackingReads", "failed_backing_reads_total"),
     "failed_backing_writes": ("FailedBackingWrites", "failed_backing_writes_total"),
+    "backing_lost": ("BackingLost", "backing_lost"),
 }
 CALLED_IN_TOTAL = {
     "disks": ("Disks", "disks"),
@@ -472,6 +475,9 @@ def test_the_three_agree(zramfs):
         assert total[name] == sum(disk[name] for disk in snapshot["disks"]), name
         assert shown(stats["total"], CALLED[name][0], total[name]), name
     assert metrics.pop(("zramfs_info", (("version", snapshot["version"]),))) == 1
+    for line in mount.get("zramfs", "safety").splitlines():
+        measure, word = line.split()[:2]
+        assert metrics.pop(("zramfs_safety", (("measure", measure),))) == (word == "ok"), line
     assert not metrics, "and no others"
 
 

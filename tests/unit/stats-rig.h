@@ -21,7 +21,10 @@ static inline unsigned int three_open(void *context, unsigned int entry_no)
 	return 3;
 }
 
-static const struct zr_stats_context three = { "1.2-test", three_open, &rig, 41, 5 };
+/* The last line was cut. */
+#define SAFETY "memory ok\nstore refused ok: it is not\nodd\nbuffers okay\nnoswap ok"
+
+static const struct zr_stats_context three = { "1.2-test", three_open, &rig, 41, 5, SAFETY };
 
 static inline void render_one(char **bufferp, int (*make)(struct zr_store *store,
 							  const struct zr_stats_context *context,

@@ -13,8 +13,8 @@ static const char *const backed_keys[] = {
 	"BackingSwap",     "DiskSize",        "MemUsedTotal",       "BDevNumReads",
 	"BDevNumWrites",   "MemUsedMax",      "WrittenBack",        "BackingUsed",
 	"BackingFileSize", "BackingFileFree", "FailedBackingReads", "FailedBackingWrites",
-	"ReadP50",         "WriteMax",        "SpillP50",           "SpillP99",
-	"SpillMax",
+	"BackingLost",     "ReadP50",         "WriteMax",           "SpillP50",
+	"SpillP99",        "SpillMax",
 };
 
 /* a disk with a backing file */
@@ -168,6 +168,7 @@ static void test_a_backing_file(void)
 	CHECK(json_is(json_member(json_disk(0), "backing_dev"), "\"/fake\""));
 	CHECK(metric("zramfs_spill_latency_seconds_count", "disk=\"disk0\"") == 1);
 	CHECK(value("total", "WrittenBack") == 20);
+	CHECK(metric("zramfs_backing_lost", "disk=\"disk0\"") == 0);
 
 	zr_disk_reset_counters(disk);
 	render();
@@ -179,6 +180,7 @@ static void test_a_backing_file(void)
 	rig_reattach_backed(&rig, true);
 	render();
 	CHECK(strncmp(section("disk0"), "BackingSwap:\t   /fake (lost)\n", 29) == 0);
+	CHECK(metric("zramfs_backing_lost", "disk=\"disk0\"") == 1);
 	tear_down_backed(NULL);
 }
 
@@ -191,8 +193,8 @@ static void test_no_backing_file(void)
 	disk = rig_add(&rig, "disk0", MIB(1));
 	render();
 	for (i = 0; i < ZR_ARRAY_SIZE(backed_keys); ++i)
-		CHECK(!line("disk0", backed_keys[i]) || i == 1 || i == 2 || i == 5 || i == 12 ||
-		      i == 13);
+		CHECK(!line("disk0", backed_keys[i]) || i == 1 || i == 2 || i == 5 || i == 13 ||
+		      i == 14);
 	CHECK(line("total", "WrittenBack") == NULL && line("total", "BackingUsed") == NULL);
 	CHECK(json_is(json_member(json_disk(0), "backing_dev"), "\"none\""));
 	CHECK(json_value(json_disk(0), "bd_count") == 0);

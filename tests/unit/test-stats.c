@@ -80,6 +80,7 @@ static const char *const disk_members[] = {
 	"backing_file_free",
 	"failed_backing_reads",
 	"failed_backing_writes",
+	"backing_lost",
 	"spill_latency",
 };
 
@@ -129,10 +130,11 @@ static void test_no_disks(void)
 	render();
 	CHECK(strncmp(text, "[total]\n", 8) == 0);
 	CHECK(value("total", "Disks") == 0 && line("total", "MemLimit") == NULL);
-	CHECK(value("total", "StoreMemory") == 4);
+	CHECK(value("total", "StoreMemory") == (double)zr_system_page_bytes() / 1024);
 	CHECK(json_count(json_member(json, "disks")) == 0);
-	CHECK(json_value(json_member(json, "total"), "store_memory") == 4096);
-	CHECK(metric("zramfs_disks", "") == 0 && metric("zramfs_store_memory_bytes", "") == 4096);
+	CHECK(json_value(json_member(json, "total"), "store_memory") == zr_system_page_bytes());
+	CHECK(metric("zramfs_disks", "") == 0);
+	CHECK(metric("zramfs_store_memory_bytes", "") == zr_system_page_bytes());
 	CHECK(metric("zramfs_info", "version=\"1.2-test\"") == 1);
 	CHECK(!strstr(metrics, "disk=\""));
 	zr_store_set_mem_limit(rig.store, MIB(1));
@@ -410,6 +412,12 @@ static void test_the_daemon_is_told_of(void)
 	CHECK(value("total", "Generation") == 41 && value("total", "PoisonedRequests") == 5);
 	CHECK(metric("zramfs_generation", "") == 41);
 	CHECK(metric("zramfs_poisoned_requests_total", "") == 5);
+
+	CHECK(strstr(metrics, "# TYPE zramfs_safety gauge\n"));
+	CHECK(metric("zramfs_safety", "measure=\"memory\"") == 1);
+	CHECK(metric("zramfs_safety", "measure=\"store\"") == 0);
+	CHECK(metric("zramfs_safety", "measure=\"buffers\"") == 0);
+	CHECK(!strstr(metrics, "noswap") && !strstr(metrics, "odd"));
 	rig_deinit(&rig);
 }
 
@@ -424,6 +432,9 @@ static void test_nobody_knows_handles(void)
 	free(text);
 	CHECK(zr_stats_text(rig.store, &nobody, &text, &n_text) == 0);
 	CHECK(value("disk0", "InUse") == 0);
+	free(metrics);
+	CHECK(zr_stats_metrics(rig.store, &nobody, &metrics, &n_text) == 0);
+	CHECK(!strstr(metrics, "zramfs_safety"));
 	zr_disk_unpin(rig.store, disk);
 	rig_deinit(&rig);
 }
