@@ -34,6 +34,7 @@ int tiering_init(struct tiering *tiering, struct zr_store *store,
 	pthread_condattr_t attr;
 
 	*tiering = (struct tiering){ .pressure.fd = -1, .policy_cpu = policy_cpu };
+	pthread_mutex_init(&tiering->letting, NULL);
 	pthread_mutex_init(&tiering->making, NULL);
 	pthread_mutex_init(&tiering->lending, NULL);
 	pthread_condattr_init(&attr);
@@ -74,12 +75,9 @@ static int provide_tier_locked(struct tiering *tiering)
 
 static int provide_locked(struct tiering *tiering, bool has_files)
 {
-	int r = 0;
+	int r;
 
-	if (has_files && tiering->channel)
-		r = channel_let_wait(tiering->channel);
-	if (r == 0)
-		r = provide_tier_locked(tiering);
+	r = provide_tier_locked(tiering);
 	pthread_mutex_lock(&tiering->lending);
 	if (r == 0 && has_files && !tiering->batch && !tiering->is_lent)
 		r = zr_batch_new(&tiering->batch);
@@ -89,14 +87,27 @@ static int provide_locked(struct tiering *tiering, bool has_files)
 	return r;
 }
 
+/* Takes the lock of records: not with making, which who has that lock may wait for. */
+static int let_wait(struct tiering *tiering)
+{
+	int r;
+
+	pthread_mutex_lock(&tiering->letting);
+	r = channel_let_wait(tiering->channel);
+	pthread_mutex_unlock(&tiering->letting);
+	return r;
+}
+
 int tiering_provide(struct tiering *tiering)
 {
 	const bool has_files = backings_are_there(&tiering->backings);
 	int r = 0;
 
+	if (has_files && tiering->channel)
+		r = let_wait(tiering);
 	pthread_mutex_lock(&tiering->making);
 	tiering->follows = tiering->follows || zr_store_has_policies(tiering->backings.store);
-	if (has_files || tiering->follows)
+	if (r == 0 && (has_files || tiering->follows))
 		r = provide_locked(tiering, has_files);
 	pthread_mutex_unlock(&tiering->making);
 	return r;
@@ -104,10 +115,13 @@ int tiering_provide(struct tiering *tiering)
 
 int tiering_follow_policies(struct tiering *tiering)
 {
+	int r;
+
 	pthread_mutex_lock(&tiering->making);
 	tiering->follows = true;
+	r = provide_locked(tiering, false);
 	pthread_mutex_unlock(&tiering->making);
-	return tiering_provide(tiering);
+	return r;
 }
 
 int tiering_begin(struct tiering *tiering)
@@ -158,9 +172,10 @@ int tiering_hold(struct tiering *tiering, struct zr_disk_spec *spec, struct zr_s
 	int r;
 
 	r = backings_hold(&tiering->backings, spec, stop);
+	if (r == 0 && zr_policy_is_on(&spec->attrs))
+		r = tiering_follow_policies(tiering);
 	if (r == 0)
-		r = zr_policy_is_on(&spec->attrs) ? tiering_follow_policies(tiering)
-						  : tiering_provide(tiering);
+		r = tiering_provide(tiering);
 	if (r < 0)
 		tiering_release(tiering, spec);
 	return r;

@@ -10,8 +10,8 @@
  * is there without one, too, where a disk wants something done by itself.
  *
  * Ownership: store, channel and keeper are the worker's.
- * Locking:   one mutex to have it all made once, one for who writes back by hand. Callers hold no
- *            lock of the engine.
+ * Locking:   two mutexes to have it all made once, one for who writes back by hand. Callers hold no
+ *            lock of the engine, and that of records for tiering_follow_policies() alone.
  * Errors:    -errno, after what is wrong with a file was said.
  * Cost:      nothing without a file and policies; then waiters.h, tier.h and a batch of 0.6 MiB.
  */
@@ -28,6 +28,7 @@ struct tiering {
 	struct channel *channel; /* NULL: not there yet */
 	struct pressure pressure;
 	const _Atomic uint32_t *policy_cpu; /* percent of a core */
+	pthread_mutex_t letting;            /* others wait for files */
 	pthread_mutex_t making;
 	/* protected by making */
 	struct zr_tier *tier;
@@ -55,7 +56,8 @@ int tiering_provide(struct tiering *tiering);
 /* Pages may be written back from now on. */
 int tiering_begin(struct tiering *tiering);
 
-/* Have there who follows policies, as it is about to be wanted. */
+/* Have there who follows policies, as it is about to be wanted. What files want is there with the
+ * first of them. */
 int tiering_follow_policies(struct tiering *tiering);
 
 /* See struct zr_attr_daemon; @context: struct tiering. */

@@ -186,3 +186,18 @@ def test_set_at_run_time_without_a_file(zramfs):
     os.close(os.open(mount.disk("new"), os.O_CREAT | os.O_RDWR, 0o600))
     mount.hot_add("other disksize=1M idle_age=5")
     assert mount.get("other", "idle_age") == "5\n" and mount.get("new", "idle_age") == "0\n"
+
+
+@pytest.mark.limit(60)
+def test_set_at_run_time_with_a_file(zramfs, place):
+    """Each in its turn, while the thread that does it is there already."""
+    mount = zramfs(CONFIG.format(cpu=5, more=f"backing_dev = {place}/backing\nbacking_size = 16M"))
+    fill(mount)
+    for name in ("idle_age", "recompress_age", "writeback_age"):
+        mount.set("disk0", name, "2")
+    mount.set("disk0", "writeback_daily", "1G")
+    mount.set("disk0", "compact_at", "5")
+    wait_until(lambda: "from 2 s" in policy(mount).get("objects", ""), what="pages to be older")
+    mount.set("disk0", "idle_age", "0")
+    mount.hot_add("other disksize=1M")
+    check(mount)
