@@ -133,6 +133,18 @@ static void pass(struct backings *backings, unsigned int index, int fd)
 		backings->pass(backings->context, index, fd);
 }
 
+bool backings_pass_all(struct backings *backings)
+{
+	unsigned int i;
+
+	if (pthread_mutex_trylock(&backings->lock) != 0)
+		return false;
+	for (i = 0; i < ZR_BACKINGS_MAX; ++i)
+		pass(backings, i, backings->files[i].fd);
+	pthread_mutex_unlock(&backings->lock);
+	return true;
+}
+
 /* Its record went, and then who removed that died. */
 static void file_finish_closing(struct backings *backings, unsigned int index)
 {

@@ -67,6 +67,10 @@ void backings_take(struct backings *backings, unsigned int index, int fd);
  * -ENOMEM, -EUCLEAN. */
 int backings_attach(struct backings *backings, bool is_last);
 
+/* Give all descriptors to who keeps them once more. Return: false while somebody opens or closes a
+ * file, which may take long. */
+bool backings_pass_all(struct backings *backings);
+
 /* Does the store write back to any file? */
 bool backings_are_there(const struct backings *backings);
 

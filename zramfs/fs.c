@@ -92,7 +92,7 @@ int fs_init(struct fs *fs, struct zr_store *store, struct shelf *shelf,
 	fs->n_threads = n_threads;
 	pthread_mutex_init(&fs->lock, NULL);
 	fs_set_defaults(fs, defaults);
-	fs_directory_changed(fs);
+	clock_gettime(CLOCK_REALTIME, &fs->changed);
 
 	queues_init(fs);
 	fs->ready = eventfd(0, EFD_CLOEXEC);
@@ -108,6 +108,7 @@ int fs_load(struct fs *fs)
 		return r;
 	records_init(&fs->records, fs->shelf);
 	records_recover(&fs->records, fs->store, fs->ctx, &fs->defaults.attrs);
+	fs_directory_changed(fs);
 	return 0;
 }
 
@@ -151,6 +152,10 @@ void fs_set_defaults(struct fs *fs, const struct zr_disk_spec *spec)
 
 void fs_directory_changed(struct fs *fs)
 {
+	struct zr_store_usage usage;
+
+	zr_store_usage(fs->store, &usage);
+	atomic_store(&fs->shelf->n_disks, (uint32_t)usage.n_disks);
 	pthread_mutex_lock(&fs->lock);
 	clock_gettime(CLOCK_REALTIME, &fs->changed);
 	pthread_mutex_unlock(&fs->lock);

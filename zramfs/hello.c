@@ -196,3 +196,11 @@ bool hello_offers_uring(const struct shelf_init *init)
 {
 	return flags_offered(init) & URING_INIT_FLAG;
 }
+
+bool hello_uses_uring(const struct shelf_init *init)
+{
+	struct init_reply said = { 0 };
+
+	memcpy(&said, init->reply, zr_min(atomic_load(&init->n_reply), sizeof(said)));
+	return said.out.flags2 & (uint32_t)(URING_INIT_FLAG >> 32);
+}

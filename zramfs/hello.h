@@ -34,6 +34,9 @@ int hello_replay(struct shelf_init *init, struct fuse_session *session);
 /* Did the kernel say that requests can come over io_uring? */
 bool hello_offers_uring(const struct shelf_init *init);
 
+/* And was it told that they do? */
+bool hello_uses_uring(const struct shelf_init *init);
+
 /* Did the kernel say that it can send requests again? */
 bool hello_can_resend(const struct shelf_init *init);
 

@@ -54,6 +54,7 @@ bool keeper_take_config(struct keeper *keeper, int fd)
 	}
 	close(keeper->config_fd);
 	keeper->config_fd = fd;
+	service_keep(keeper->service, SERVICE_CONFIG, fd);
 	keeper_hold_config(keeper);
 	keeper_drop_spare(keeper); /* who was given the old one */
 	return true;
@@ -64,9 +65,17 @@ void keeper_take_backing(struct keeper *keeper, uint64_t index, int fd)
 	const struct wire_message backed = { .kind = WIRE_BACKED, .value = index };
 	int *kept = &keeper->backing_fds[index % ZR_BACKINGS_MAX];
 
+	/* It was said already, and is now said again. */
+	if (*kept >= 0 && fd >= 0 && service_is_same(*kept, fd)) {
+		close(fd);
+		return;
+	}
+	if (*kept < 0 && fd < 0)
+		return;
 	if (*kept >= 0)
 		close(*kept);
 	*kept = fd;
+	service_keep(keeper->service, SERVICE_BACKING + index % ZR_BACKINGS_MAX, fd);
 	if (keeper->spare.end >= 0)
 		(void)wire_send(keeper->spare.end, &backed, fd);
 	if (keeper->upgrade.candidate.end >= 0)

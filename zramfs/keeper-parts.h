@@ -7,6 +7,7 @@
  *
  *   keeper.c    children, deaths, messages, looks, signals
  *   keeper-keeps.c   what workers to come are given
+ *   keeper-service.c   what a service manager is told, and holds
  *   upgrade.c   a worker of another binary in place of the one that serves
  *
  * Ownership: as keeper.h.
@@ -23,6 +24,7 @@
 #include "detach.h"
 #include "entries.h"
 #include "options.h"
+#include "service.h"
 #include "shelf.h"
 #include "launch.h"
 #include "wire.h"
@@ -47,6 +49,7 @@ struct child {
 	bool is_foreign; /* not our child: its end is seen by its end of the wire */
 	bool is_dead;    /* was waited for; what it said last is read */
 	bool is_hung;    /* and was killed for it */
+	bool is_drained; /* said that all it has read is answered */
 	bool tells_all;  /* will say so when it */
 	bool has_all;    /* serves changes, too, and has what memory it needs */
 	unsigned int ticks;
@@ -70,6 +73,20 @@ struct upgrade {
 	char said[WIRE_TEXT_MAX]; /* how the last one ended */
 };
 
+/* What a service manager is told of, and what is to be done for its sake. */
+struct attendance {
+	bool was_ready;    /* and was said to be */
+	bool is_found;     /* the mount is older than this keeper */
+	bool is_telling;   /* the worker that was found is to say what it has */
+	bool wants_reload; /* when the upgrade is over */
+	bool is_reloading; /* a worker was told to */
+	bool reload_failed;
+	bool is_leaving, is_proving;
+	int program; /* to upgrade to, after is_telling */
+	int64_t told_until_ns, reload_until_ns, leave_until_ns;
+	int64_t reload_usec; /* when it began; 0: it did not */
+};
+
 struct keeper {
 	const char *resolved; /* where it is mounted */
 	char binary_path[PATH_MAX];
@@ -85,6 +102,8 @@ struct keeper {
 	struct child worker, spare;
 	uint64_t followed_bytes; /* how large the store was when the spare one was told last */
 	struct upgrade upgrade;
+	struct service *service;
+	struct attendance attendance;
 	uint64_t generation;        /* of the worker */
 	uint64_t generation_before; /* the last one that served */
 	int fault;                  /* signal that the last one died of; 0: none, or from outside */
@@ -102,8 +121,16 @@ struct keeper {
 	unsigned int n_stuck;
 };
 
+int keeper_init(struct keeper *keeper, const struct options *options);
+_Noreturn void keeper_loop(struct keeper *keeper);
+void keeper_worker_died(struct keeper *keeper, int status);
+
+/* Tell whoever serves what was asked for; who serves next, if nobody does now. */
+void keeper_tell_asked(struct keeper *keeper);
+
 int keeper_launch(struct keeper *keeper, struct child *child, int binary);
 void keeper_serve(struct keeper *keeper);
+void keeper_kill(const struct child *child);
 void keeper_drop_spare(struct keeper *keeper);
 
 /* Workers to come read the configuration when nobody serves, maybe: it must not be swapped out to one
@@ -115,6 +142,24 @@ bool keeper_take_config(struct keeper *keeper, int fd);
 
 /* The worker has opened a backing file, or closed it (@fd -1): who may follow gets it, too. */
 void keeper_take_backing(struct keeper *keeper, uint64_t index, int fd);
+
+/* Each turn of the loop: what has changed is told, and what is due is done. */
+void keeper_attend(struct keeper *keeper);
+
+/* All descriptors are to be held, at the beginning. */
+void keeper_hold_all(struct keeper *keeper);
+
+/* Leave the mount to the worker and the keeper to come. Return: false if nobody holds what it takes
+ * to go on. */
+bool keeper_leave(struct keeper *keeper);
+
+/* The worker that was found begins to say what it has; has said all. */
+void keeper_told_config(struct keeper *keeper);
+void keeper_told_all(struct keeper *keeper);
+
+/* A worker was told to read the configuration again; it has. */
+void keeper_reload_begun(struct keeper *keeper);
+void keeper_reload_done(struct keeper *keeper, int error);
 
 /* Make a worker of @binary ready, which is the keeper's from now on; -1: of the program's own path
  * as it is now. @path: what it is called. @is_asked: the worker wants an answer. */
@@ -133,6 +178,12 @@ void upgrade_done(struct keeper *keeper);
 
 /* A worker of a new binary failed: the next one is of the binary before. */
 void upgrade_go_back(struct keeper *keeper, const char *why);
+
+/* Somebody serves, and nobody is about to. */
+bool upgrade_is_over(const struct keeper *keeper);
+
+/* If one is under way, it is not to be, but for one that the worker was told to make way for. */
+void upgrade_give_up(struct keeper *keeper, const char *why);
 
 /* Once a second: a candidate that does not come is given up. */
 void upgrade_look(struct keeper *keeper);

@@ -53,16 +53,20 @@ static void child_forget(struct child *child)
 	*child = CHILD_NONE;
 }
 
-static void child_kill(const struct child *child)
+/* Of one that is not ours, the pid may be another's once its end is closed. */
+void keeper_kill(const struct child *child)
 {
-	if (child->pid > 0)
-		kill(child->pid, SIGKILL);
+	struct pollfd end = { .fd = child->end };
+
+	if (child->pid <= 0 || (child->is_foreign && (child->end < 0 || poll(&end, 1, 0) != 0)))
+		return;
+	kill(child->pid, SIGKILL);
 }
 
 /* It is waited for like any other. */
 void keeper_drop_spare(struct keeper *keeper)
 {
-	child_kill(&keeper->spare);
+	keeper_kill(&keeper->spare);
 	child_forget(&keeper->spare);
 }
 
@@ -144,7 +148,8 @@ static void children_provide(struct keeper *keeper)
 	if (worker->state == CHILD_GONE)
 		worker_provide(keeper);
 	if (worker->state == CHILD_READY && worker->has_all && !worker->is_dead &&
-	    keeper->spare.state == CHILD_GONE && !keeper->spare_failed && !keeper->entries) {
+	    keeper->spare.state == CHILD_GONE && !keeper->spare_failed && !keeper->entries &&
+	    !keeper->attendance.is_leaving) {
 		(void)keeper_launch(keeper, &keeper->spare, keeper->binary);
 		keeper->followed_bytes = store_bytes(keeper);
 	}
@@ -165,7 +170,7 @@ void keeper_serve(struct keeper *keeper)
 	worker->ticks = 0;
 	worker->state = CHILD_TAKING_OVER;
 	if (wire_send(worker->end, &serve, -1) < 0)
-		child_kill(worker);
+		keeper_kill(worker);
 }
 
 /* the end */
@@ -185,12 +190,14 @@ static bool is_dead_soon(const struct keeper *keeper)
 
 static _Noreturn void keeper_end(struct keeper *keeper, int status)
 {
-	child_kill(&keeper->spare);
-	child_kill(&keeper->worker);
-	child_kill(&keeper->upgrade.candidate);
+	keeper_kill(&keeper->spare);
+	keeper_kill(&keeper->worker);
+	keeper_kill(&keeper->upgrade.candidate);
 
 	/* With the last descriptor the connection ends, and whoever waits for an answer is told. */
 	close(keeper->fuse_fd);
+	service_say(keeper->service, "STOPPING=1\nSTATUS=The mount ends");
+	service_end(keeper->service);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
 	if (status == EXIT_SUCCESS ? mount_is_dead(keeper->resolved) : is_dead_soon(keeper))
@@ -203,6 +210,16 @@ static _Noreturn void give_up(struct keeper *keeper, const char *why)
 	log_line("%s: ended, and its disks are lost: %s", keeper->resolved, why);
 	mount_abort(keeper->resolved, (dev_t)atomic_load(&keeper->shelf->mount_device));
 	keeper_end(keeper, EXIT_FAILURE);
+}
+
+/* Another process serves, which is not for us to end: it has a keeper of its own. */
+static _Noreturn void yield(struct keeper *keeper, const char *why)
+{
+	log_line("%s: %s", keeper->resolved, why);
+	keeper_kill(&keeper->spare);
+	keeper_kill(&keeper->worker);
+	keeper_kill(&keeper->upgrade.candidate);
+	exit(EXIT_FAILURE);
 }
 
 /* deaths */
@@ -240,6 +257,13 @@ static void death_describe(const struct child *child, int status, char text[KEEP
 		snprintf(text, KEEPER_TEXT_MAX, "exited with status %d", WEXITSTATUS(status));
 }
 
+/* All that it has read was answered. */
+static bool is_drained(const struct child *child, int status)
+{
+	return child->is_drained ||
+	       (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DRAINED);
+}
+
 /* A generation that could not, or did not want to. One that served and made no progress is none of
  * these: where the machine has no memory left nobody makes any, and what is in hand is no poison.
  * Return: what to tell the next one: the signal if it died of a fault, 0 if it did not. */
@@ -250,7 +274,7 @@ static int death_count(struct keeper *keeper, const struct child *child, int sta
 			   (!child->is_foreign && WIFEXITED(status));
 
 	/* Its successor was to be another, who died meanwhile. */
-	if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DRAINED)
+	if (is_drained(child, status))
 		return 0;
 	if (served && !fault) {
 		keeper->n_failures = 0;
@@ -264,11 +288,11 @@ static int death_count(struct keeper *keeper, const struct child *child, int sta
 	return WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT;
 }
 
-static void worker_died(struct keeper *keeper, int status)
+void keeper_worker_died(struct keeper *keeper, int status)
 {
 	const struct child dead = keeper->worker;
 	char last[KEEPER_TEXT_MAX], why[KEEPER_TEXT_MAX + 64];
-	bool is_drained;
+	bool has_answered;
 	int fault;
 
 	keeper->worker.pid = 0; /* it may be somebody else's by now */
@@ -287,8 +311,8 @@ static void worker_died(struct keeper *keeper, int status)
 		give_up(keeper, why);
 	}
 	child_forget(&keeper->worker);
-	is_drained = WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DRAINED;
-	if (keeper->upgrade.is_draining && (is_drained || !keeper->cannot_resend)) {
+	has_answered = is_drained(&dead, status);
+	if (keeper->upgrade.is_draining && (has_answered || !keeper->cannot_resend)) {
 		upgrade_take_over(keeper);
 		return;
 	}
@@ -307,7 +331,7 @@ static void worker_died(struct keeper *keeper, int status)
 		log_line(dead.why[0] ? "%s" : "the worker %s before it was ready", last);
 		keeper_end(keeper, EXIT_FAILURE);
 	}
-	if (keeper->cannot_resend && dead.state == CHILD_READY && !is_drained)
+	if (keeper->cannot_resend && dead.state == CHILD_READY && !has_answered)
 		give_up(keeper, "the worker died, and this kernel cannot send its requests again; "
 				"Linux 6.9 can");
 	if (keeper->n_failures >= FAILURES_MAX) {
@@ -338,7 +362,7 @@ static void spare_died(struct keeper *keeper)
 static void child_died(struct keeper *keeper, pid_t pid, int status)
 {
 	if (pid == keeper->worker.pid)
-		worker_died(keeper, status);
+		keeper_worker_died(keeper, status);
 	else if (pid == keeper->spare.pid)
 		spare_died(keeper);
 	else if (pid == keeper->upgrade.candidate.pid)
@@ -347,13 +371,14 @@ static void child_died(struct keeper *keeper, pid_t pid, int status)
 
 /* messages */
 
-/* Tell whoever serves what was asked for; who serves next, if nobody does now. */
-static void asked_for_tell(struct keeper *keeper)
+void keeper_tell_asked(struct keeper *keeper)
 {
 	if (keeper->worker.state != CHILD_READY || keeper->upgrade.is_draining)
 		return;
-	if (keeper->reload)
+	if (keeper->reload) {
 		(void)wire_say(keeper->worker.end, WIRE_RELOAD);
+		keeper_reload_begun(keeper);
+	}
 	if (keeper->terminate) {
 		(void)wire_say(keeper->worker.end, WIRE_TERMINATE);
 		keeper->told_ns = zr_monotonic_ns();
@@ -378,6 +403,8 @@ static void worker_ready(struct keeper *keeper, const struct wire_message *messa
 	keeper->worker.state = CHILD_READY;
 	keeper->worker.ready_ns = zr_monotonic_ns();
 	keeper->worker.ticks = 0;
+	/* Of one that was found on its way, it was not known. */
+	keeper->generation = zr_max(keeper->generation, atomic_load(&keeper->shelf->generation));
 	keeper->worker.tells_all = message->more != 0;
 	keeper->cannot_resend = message->error != 0;
 	/* What they died of is known, and will not be served again. */
@@ -398,7 +425,7 @@ static void worker_ready(struct keeper *keeper, const struct wire_message *messa
 	upgrade_done(keeper);
 	say_death(keeper);
 	keeper->generation_before = keeper->generation;
-	asked_for_tell(keeper);
+	keeper_tell_asked(keeper);
 }
 
 static void worker_message(struct keeper *keeper, const struct wire_message *message, int fd)
@@ -418,6 +445,7 @@ static void worker_message(struct keeper *keeper, const struct wire_message *mes
 		children_provide(keeper);
 		break;
 	case WIRE_CONFIG:
+		keeper_told_config(keeper);
 		if (keeper_take_config(keeper, fd))
 			children_provide(keeper);
 		return;
@@ -427,7 +455,18 @@ static void worker_message(struct keeper *keeper, const struct wire_message *mes
 	case WIRE_BACKING:
 		keeper_take_backing(keeper, message->value, fd);
 		return;
+	case WIRE_RELOADED:
+		keeper_reload_done(keeper, message->error);
+		break;
+	case WIRE_TOLD:
+		keeper_told_all(keeper);
+		break;
+	case WIRE_DRAINED:
+		worker->is_drained = true;
+		break;
 	case WIRE_REFUSED:
+		if (message->error == EBUSY && worker->state == CHILD_TAKING_OVER)
+			yield(keeper, message->text);
 		if (keeper->upgrade.is_draining && worker->state == CHILD_READY)
 			upgrade_refused(keeper, message);
 		else
@@ -463,11 +502,11 @@ static bool child_read(struct keeper *keeper, struct child *child)
 	if (r < 0) {
 		/* Who does not speak like one of us must not serve on, kept by nobody. */
 		if (r == -EPROTO)
-			child_kill(child);
+			keeper_kill(child);
 		close(child->end);
 		child->end = -1;
 		if (child->is_foreign)
-			worker_died(keeper, SIGKILL);
+			keeper_worker_died(keeper, SIGKILL);
 		return false;
 	}
 
@@ -523,7 +562,7 @@ static void watch(struct keeper *keeper)
 		return;
 	keeper->n_stuck = 0;
 	worker->is_hung = true;
-	child_kill(worker);
+	keeper_kill(worker);
 }
 
 static void look(struct keeper *keeper)
@@ -534,7 +573,7 @@ static void look(struct keeper *keeper)
 	if (worker->state != CHILD_READY && worker->state != CHILD_GONE &&
 	    atomic_load(&keeper->shelf->watchdog_s) != 0 && ++worker->ticks > START_TICKS) {
 		worker->is_hung = true;
-		child_kill(worker);
+		keeper_kill(worker);
 	}
 	if (worker->state == CHILD_READY && !worker->tells_all && ++worker->ticks > SETTLE_TICKS)
 		worker->has_all = true;
@@ -542,7 +581,7 @@ static void look(struct keeper *keeper)
 	if (worker->state == CHILD_STARTING && keeper->waiting_since_ns != 0)
 		hurry_all(worker->pid);
 	if (keeper->upgrade.is_draining && ++keeper->upgrade.ticks > DRAIN_TICKS)
-		child_kill(worker);
+		keeper_kill(worker);
 	upgrade_look(keeper);
 	children_provide(keeper);
 	spare_follow(keeper);
@@ -578,12 +617,14 @@ static void signal_read(struct keeper *keeper)
 	switch (info.ssi_signo) {
 	case SIGHUP:
 		keeper->reload = true;
-		asked_for_tell(keeper);
+		keeper_tell_asked(keeper);
 		break;
 	case SIGTERM:
 	case SIGINT:
+		if (info.ssi_signo == SIGTERM && keeper_leave(keeper))
+			break;
 		keeper->terminate = true;
-		asked_for_tell(keeper);
+		keeper_tell_asked(keeper);
 		break;
 	case SIGUSR2:
 		upgrade_begin(keeper, -1, "", false);
@@ -613,23 +654,27 @@ static int signals_take(struct keeper *keeper)
 
 /* the whole */
 
-static _Noreturn void keeper_loop(struct keeper *keeper)
+_Noreturn void keeper_loop(struct keeper *keeper)
 {
 	struct child *children[] = { &keeper->worker, &keeper->spare, &keeper->upgrade.candidate };
 	int64_t next_ns = zr_monotonic_ns() + KEEPER_LOOK_NS;
 
+	keeper_attend(keeper);
 	for (;;) {
 		struct pollfd wanted[] = {
 			{ .fd = keeper->signals, .events = POLLIN },
 			{ .fd = children[0]->end, .events = POLLIN },
 			{ .fd = children[1]->end, .events = POLLIN },
 			{ .fd = children[2]->end, .events = POLLIN },
+			{ .fd = service_wanted(keeper->service), .events = POLLIN },
 		};
-		const int64_t left_ns = next_ns - zr_monotonic_ns();
+		const int64_t left_ns = zr_max(next_ns - zr_monotonic_ns(), INT64_C(0));
+		int left_ms = (int)((left_ns + 999999) / 1000000);
 		unsigned int i;
 
-		(void)poll(wanted, ZR_ARRAY_SIZE(wanted),
-			   left_ns > 0 ? (int)(left_ns / 1000000) + 1 : 0);
+		if (keeper->service->wait_ms > 0)
+			left_ms = zr_min(left_ms, keeper->service->wait_ms);
+		(void)poll(wanted, ZR_ARRAY_SIZE(wanted), left_ms);
 		for (i = 0; i < ZR_ARRAY_SIZE(children); ++i) {
 			if (wanted[i + 1].revents && children[i]->end == wanted[i + 1].fd)
 				(void)child_read(keeper, children[i]);
@@ -640,6 +685,7 @@ static _Noreturn void keeper_loop(struct keeper *keeper)
 			look(keeper);
 			next_ns = zr_monotonic_ns() + KEEPER_LOOK_NS;
 		}
+		keeper_attend(keeper);
 	}
 }
 
@@ -653,7 +699,7 @@ static void path_undelete(char *path)
 		path[n - n_deleted] = 0;
 }
 
-static int keeper_init(struct keeper *keeper, const struct options *options)
+int keeper_init(struct keeper *keeper, const struct options *options)
 {
 	ssize_t n;
 	int r;
@@ -677,11 +723,13 @@ static int keeper_init(struct keeper *keeper, const struct options *options)
 	return keeper->shelf ? 0 : -ENOMEM;
 }
 
-int keeper_run(const struct options *options, const struct start *start, struct detach *detach)
+int keeper_run(const struct options *options, const struct start *start, struct detach *detach,
+	       struct service *service)
 {
 	static struct keeper keeper;
 	int r;
 
+	keeper.service = service;
 	keeper.fuse_fd = start->fuse_fd;
 	keeper.store_fd = start->store_fd;
 	keeper.config_fd = start->config_fd;
@@ -693,6 +741,7 @@ int keeper_run(const struct options *options, const struct start *start, struct 
 	r = keeper.binary < 0 ? -errno : keeper_init(&keeper, options);
 	if (r == 0) {
 		safety_lock_present();
+		keeper_hold_all(&keeper);
 		r = keeper_launch(&keeper, &keeper.worker, keeper.binary);
 	}
 	if (r < 0) {
@@ -705,10 +754,13 @@ int keeper_run(const struct options *options, const struct start *start, struct 
 
 int keeper_run_again(const struct options *options)
 {
+	static struct service nobody;
 	static struct keeper keeper;
 	unsigned int i;
 	int r;
 
+	service_none(&nobody);
+	keeper.service = &nobody;
 	keeper.fuse_fd = LAUNCH_FUSE;
 	keeper.store_fd = LAUNCH_STORE;
 	keeper.config_fd = LAUNCH_CONFIG;

@@ -15,6 +15,8 @@
  *   no progress while requests wait     the worker is killed: a hang becomes a pause
  *   the worker exits                    the mount is gone, or was asked to go: so does the keeper
  *   SIGTERM, SIGINT, SIGHUP             told to the worker
+ *   SIGTERM under a service manager     the keeper leaves, the worker goes on; another keeper follows,
+ *     that holds descriptors for us     with what was held (service.h)
  *   SIGUSR2, or asked by the worker     upgrade: another binary is made ready beside the worker,
  *                                       which is then told to finish
  *
@@ -28,11 +30,17 @@
  */
 
 #include "detach.h"
+#include "inherit.h"
 #include "start.h"
 
 /* Until the mount is gone. @options: with absolute paths. @detach: who waits for the first worker to
  * be ready. Return: what to exit with. */
-int keeper_run(const struct options *options, const struct start *start, struct detach *detach);
+int keeper_run(const struct options *options, const struct start *start, struct detach *detach,
+	       struct service *service);
+
+/* With what a service manager held for the keeper before, which became this process's. */
+int keeper_run_found(const struct options *options, struct service *service,
+		     const struct inherited *inherited);
 
 /* In a process that was launched because the keeper died. */
 int keeper_run_again(const struct options *options);

@@ -13,7 +13,9 @@
 
 #include "config.h"
 #include "detach.h"
+#include "helper.h"
 #include "keeper.h"
+#include "inherit.h"
 #include "log.h"
 #include "mount.h"
 #include "safety.h"
@@ -24,6 +26,7 @@
 static const char usage[] =
 	"Usage: zramfs MOUNTPOINT [-c FILE] [OPTION]...\n"
 	"       zramfs --check-config FILE\n"
+	"       mount -t fuse.zramfs FILE|none MOUNTPOINT\n"
 	"Files under MOUNTPOINT are RAM disks whose pages are kept compressed.\n"
 	"\n"
 	"  -c, --config=FILE        disks to make, one for each section of FILE;\n"
@@ -32,6 +35,8 @@ static const char usage[] =
 	"  -o OPT[,OPT]...          options of FUSE: see mount.fuse3(8)\n"
 	"  -d, --debug              print every request; stay in the foreground\n"
 	"      --check-config=FILE  say what FILE means, or what is wrong with it\n"
+	"      --service            in the foreground, for a service manager that holds\n"
+	"                             descriptors: SIGTERM does not end the mount\n"
 	"      --no-keeper          one process, for debugging: a kill ends it all\n"
 	"  -V, --version            print the version\n"
 	"  -h, --help               print this help\n"
@@ -43,6 +48,7 @@ static const char usage[] =
 enum {
 	OPTION_CHECK_CONFIG = 256,
 	OPTION_NO_KEEPER,
+	OPTION_SERVICE,
 };
 
 static const struct option long_options[] = {
@@ -51,6 +57,7 @@ static const struct option long_options[] = {
 	{ "debug", no_argument, NULL, 'd' },
 	{ "check-config", required_argument, NULL, OPTION_CHECK_CONFIG },
 	{ "no-keeper", no_argument, NULL, OPTION_NO_KEEPER },
+	{ "service", no_argument, NULL, OPTION_SERVICE },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -127,6 +134,9 @@ static int arguments_parse(struct arguments *arguments, int argc, char **argv)
 		case OPTION_NO_KEEPER:
 			arguments->options.no_keeper = true;
 			break;
+		case OPTION_SERVICE:
+			arguments->options.service = arguments->options.foreground = true;
+			break;
 		case 'V':
 			puts("zramfs " ZRAMFS_VERSION);
 			return EXIT_SUCCESS;
@@ -162,14 +172,41 @@ static bool standard_error_is_null(void)
 	       S_ISCHR(st.st_mode) && st.st_rdev == null.st_rdev;
 }
 
-/* Descriptors that whoever started us forgot, such as a lock's, stay open no longer than that.
- * Return: @kept, as another number. */
-static int inherited_close(int kept)
+/* Descriptors that whoever started us forgot, such as a lock's, stay open no longer than that: all
+ * but those of @kept, in rising order; -1: none. */
+static void inherited_close(const int kept[], size_t n_kept)
 {
-	if (kept != STDERR_FILENO + 1 && dup3(kept, STDERR_FILENO + 1, O_CLOEXEC) < 0)
-		return kept;
-	(void)syscall(SYS_close_range, STDERR_FILENO + 2, ~0U, 0);
-	return STDERR_FILENO + 1;
+	unsigned int from = STDERR_FILENO + 1;
+	size_t i;
+
+	for (i = 0; i < n_kept; ++i) {
+		if (kept[i] < 0)
+			continue;
+		if ((unsigned int)kept[i] > from)
+			(void)syscall(SYS_close_range, from, (unsigned int)kept[i] - 1, 0);
+		from = (unsigned int)kept[i] + 1;
+	}
+	(void)syscall(SYS_close_range, from, ~0U, 0);
+}
+
+/* All but the text of the configuration, and who is to be told. */
+static void all_close(int config, int socket)
+{
+	const int kept[] = { config < socket ? config : socket, config < socket ? socket : config };
+
+	inherited_close(kept, 2);
+}
+
+/* All but what was given, and who is to be told. */
+static void others_close(size_t n_given, int socket)
+{
+	int kept[NOTIFY_GIVEN_MAX + 1];
+	size_t i;
+
+	for (i = 0; i < n_given; ++i)
+		kept[i] = STDERR_FILENO + 1 + (int)i;
+	kept[n_given] = socket;
+	inherited_close(kept, n_given + 1);
 }
 
 /* What comes before the keeper or the worker takes them waits for that. */
@@ -186,8 +223,16 @@ static void signals_block(void)
 	sigprocmask(SIG_BLOCK, &wanted, NULL);
 }
 
+/* Where the configuration is, wherever one stands. What is no file, such as a pipe, stays what it is
+ * called. */
+static void config_resolve(struct options *options, char path[PATH_MAX])
+{
+	if (options->config_path && realpath(options->config_path, path))
+		options->config_path = path;
+}
+
 /* Start what was asked for. Return: what to exit with. */
-static int run(struct options *options, char **argv)
+static int run(struct options *options, struct service *service, char **argv)
 {
 	char resolved[PATH_MAX], path[PATH_MAX], message[MOUNT_MESSAGE_MAX];
 	static struct start start; /* its session stays */
@@ -197,7 +242,7 @@ static int run(struct options *options, char **argv)
 	config = start_config(options, &start.config_fd);
 	if (!config)
 		return EXIT_FAILURE;
-	start.config_fd = inherited_close(start.config_fd);
+	all_close(start.config_fd, service->notify.socket);
 	signals_block();
 	log_catch_fuse(options->debug);
 	if (mount_check(options->mountpoint, resolved, message, sizeof(message)) < 0) {
@@ -205,9 +250,7 @@ static int run(struct options *options, char **argv)
 		return EXIT_FAILURE;
 	}
 	options->mountpoint = resolved;
-	/* What is no file, such as a pipe, stays what it is called. */
-	if (options->config_path && realpath(options->config_path, path))
-		options->config_path = path;
+	config_resolve(options, path);
 
 	if (detach_begin(&detach, options->foreground) < 0) {
 		log_line("cannot start: %s", strerror(errno));
@@ -219,7 +262,64 @@ static int run(struct options *options, char **argv)
 	if (options->no_keeper)
 		return worker_run_alone(options, &start, ZR_STEAL(config), &detach);
 	config = config_free(config);
-	return keeper_run(options, &start, &detach);
+	return keeper_run(options, &start, &detach, service);
+}
+
+/* The kernel was answered by them, and whoever follows must say the same. */
+static void fuse_options_stay(struct options *options, const char *before)
+{
+	const char *now = options->fuse_options ? options->fuse_options : "";
+
+	if (strcmp(now, before) != 0)
+		log_line("-o %s: changes when it is mounted anew; as before", now);
+	options->fuse_options = before[0] ? before : NULL;
+}
+
+/* Go on with what a service manager held, if it did; else start. */
+static int run_service(struct options *options, char **argv)
+{
+	char resolved[PATH_MAX], path[PATH_MAX], message[MOUNT_MESSAGE_MAX];
+	static struct notify_given given[NOTIFY_GIVEN_MAX];
+	static struct service service;
+	static struct inherited inherited; /* its options stay */
+	enum inherit found = INHERIT_NOTHING;
+	size_t n_given = 0;
+
+	/* Before anything is opened, which could be taken for one of them. */
+	if (options->service) {
+		signals_block();
+		n_given = notify_given(given, NOTIFY_GIVEN_MAX);
+	}
+	if (options->foreground)
+		service_begin(&service, options->service);
+	else
+		service_none(&service);
+	notify_forget_environment();
+	if (!options->service)
+		return run(options, &service, argv);
+
+	/* There may be nobody who serves, and who reads what is said may be swapped out to us. */
+	if (n_given > 0) {
+		others_close(n_given, service.notify.socket);
+		log_never_block();
+	}
+	if (mount_where(options->mountpoint, resolved, message, sizeof(message)) < 0) {
+		log_line("%s", message);
+		return EXIT_FAILURE;
+	}
+	if (n_given > 0)
+		found = inherit_take(&inherited, &service, given, n_given, resolved);
+	if (found == INHERIT_REFUSED)
+		return EXIT_FAILURE;
+	if (found == INHERIT_NOTHING) {
+		inherit_clear(resolved);
+		return run(options, &service, argv);
+	}
+	options->mountpoint = resolved;
+	config_resolve(options, path);
+	fuse_options_stay(options, inherited.fuse_options);
+	safety_begin(argv);
+	return keeper_run_found(options, &service, &inherited);
 }
 
 /* Was this process executed by another of ours? Return: its mode, or NULL. */
@@ -267,7 +367,9 @@ int main(int argc, char **argv)
 		launch_look();
 		return run_launched(mode, argc, argv);
 	}
-	status = arguments_parse(&arguments, argc, argv);
+	status = helper_is_meant(argc, argv) ? helper_take(&argc, &argv) : -1;
+	if (status < 0)
+		status = arguments_parse(&arguments, argc, argv);
 	if (status >= 0)
 		goto out;
 	status = EXIT_FAILURE;
@@ -283,9 +385,13 @@ int main(int argc, char **argv)
 		goto out;
 	}
 
+	if (arguments.options.service && arguments.options.no_keeper) {
+		log_line("--service and --no-keeper: one process has nobody to leave its mount to");
+		goto out;
+	}
 	arguments.options.mountpoint = argv[optind];
 	arguments.options.fuse_options = arguments.fuse_options;
-	status = run(&arguments.options, argv);
+	status = run_service(&arguments.options, argv);
 out:
 	free(arguments.fuse_options);
 	return status;

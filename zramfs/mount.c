@@ -94,6 +94,27 @@ int mount_check(const char *path, char resolved[PATH_MAX], char *message, size_t
 	return r < 0 ? r : device_check(message, n_message);
 }
 
+int mount_where(const char *path, char resolved[PATH_MAX], char *message, size_t n_message)
+{
+	const int fd = open(path, O_PATH | O_CLOEXEC);
+	char link[64];
+	ssize_t n = -1;
+
+	if (fd >= 0) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, resolved, PATH_MAX - 1);
+	}
+	if (n < 0) {
+		n = -errno;
+		snprintf(message, n_message, "%s: %s", path, strerror(errno));
+	} else {
+		resolved[n] = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return n < 0 ? (int)n : 0;
+}
+
 /* fusermount3 has its own opinion and its own line: catch both and keep the words. */
 static int attach_quietly(struct fuse_session *session, const char *resolved, char *said,
 			  size_t n_said)

@@ -25,6 +25,9 @@
 /* Can @path be mounted on? @resolved gets its absolute path. */
 int mount_check(const char *path, char resolved[PATH_MAX], char *message, size_t n_message);
 
+/* The same of one that may be mounted on, without asking who serves that. */
+int mount_where(const char *path, char resolved[PATH_MAX], char *message, size_t n_message);
+
 int mount_attach(struct fuse_session *session, const char *resolved, char *message,
 		 size_t n_message);
 

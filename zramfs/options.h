@@ -22,6 +22,7 @@ struct options {
 	const char *fuse_options; /* for -o, or NULL */
 	bool debug;
 	bool foreground;
+	bool service; /* and descriptors are held by a service manager */
 	bool no_keeper;
 };
 

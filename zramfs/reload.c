@@ -281,7 +281,7 @@ static void daemon_row_compare(const struct zr_attr *attr, const char *text,
 
 	attr->print_daemon(started, now, sizeof(now));
 	if (strcmp(text, now) != 0)
-		log_line("%s: changes when the daemon starts; as before", attr->name);
+		log_line("%s: changes when it is mounted anew; as before", attr->name);
 }
 
 static void daemon_change(struct run *run, const struct zr_daemon_spec *started)

@@ -3,6 +3,7 @@
 #include "shelf.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -39,13 +40,41 @@ struct shelf *shelf_map(int store_fd)
 	return shelf == MAP_FAILED ? NULL : shelf;
 }
 
-int shelf_note_mount(int store_fd, uint64_t mount_device)
+static int note(int store_fd, size_t at, const void *what, size_t n)
 {
-	const off_t at = ZR_SHELF_START + (off_t)offsetof(struct shelf, mount_device);
+	return pwrite(store_fd, what, n, (off_t)(ZR_SHELF_START + at)) == (ssize_t)n ? 0 : -EIO;
+}
 
-	return pwrite(store_fd, &mount_device, sizeof(mount_device), at) == sizeof(mount_device)
-		       ? 0
-		       : -EIO;
+int shelf_note_mount(int store_fd, uint64_t mount_device, const char *fuse_options)
+{
+	int r = 0;
+
+	if (fuse_options && strlen(fuse_options) > SHELF_OPTIONS_MAX)
+		return -E2BIG;
+	if (fuse_options)
+		r = note(store_fd, offsetof(struct shelf, fuse_options), fuse_options,
+			 strlen(fuse_options) + 1);
+	return r < 0 ? r
+		     : note(store_fd, offsetof(struct shelf, mount_device), &mount_device,
+			    sizeof(mount_device));
+}
+
+int shelf_claim(int store_fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(store_fd, F_SETLK, &lock) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : 0;
+}
+
+pid_t shelf_claimed_by(int store_fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(store_fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return 0;
+	return lock.l_pid;
 }
 
 static bool is_listed(const uint64_t *list, uint64_t unique)

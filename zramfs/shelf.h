@@ -7,7 +7,7 @@
  *
  * What is here outlives a worker, as disks do: how the kernel was answered when it was mounted,
  * which operations are under way, who has what open. The keeper maps the beginning of it too, to
- * see whether the worker makes progress.
+ * see whether the worker makes progress. Whoever serves has a lock of the whole file.
  *
  *   0                struct shelf
  *   SHELF_HANDLES    handles (handles.h), as many pages as were ever needed
@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base.h"
 
@@ -90,6 +91,8 @@ struct record {
 
 #define SHELF_SUSPECTS SHELF_SEATS
 
+#define SHELF_OPTIONS_MAX 1023u
+
 struct shelf {
 	_Atomic uint32_t version; /* SHELF_VERSION: stored last */
 	/* what the keeper looks at */
@@ -107,6 +110,9 @@ struct shelf {
 	struct record records[SHELF_RECORDS];
 	_Atomic uint32_t poll_us;    /* 0: who waits for a request sleeps at once */
 	_Atomic uint32_t policy_cpu; /* percent of a core; 0: policies rest */
+	_Atomic uint32_t n_disks;
+	/* what was said with -o when it was mounted: the kernel was answered by that */
+	char fuse_options[SHELF_OPTIONS_MAX + 1];
 };
 
 #define SHELF_HANDLES 32768u
@@ -120,14 +126,22 @@ int shelf_get(struct shelf **shelfp, struct zr_store *store);
 /* The same for who has the store's descriptor alone: the beginning, mapped. NULL: it cannot. */
 struct shelf *shelf_map(int store_fd);
 
-/* Which mount it is, noted by who mounted, and has the store's descriptor alone. Return: 0 or -errno.
- */
-int shelf_note_mount(int store_fd, uint64_t mount_device);
+/* Which mount it is, and what was said with -o, NULL: nothing; noted by who mounted, and has the
+ * store's descriptor alone. Return: 0, -EIO, or -E2BIG for more than there is room for. */
+int shelf_note_mount(int store_fd, uint64_t mount_device, const char *fuse_options);
 
 /* A worker died. If it was of a fault, what it had in hand is suspect; what was so the last time
  * too is poison. Seats are empty then. To be called before anything is served. Return: how many
  * requests were found to be poison now. */
 unsigned int shelf_take_over(struct shelf *shelf, bool was_fault);
+
+/* To serve: the store is this process's alone, until it ends. The kernel sees to that, by a lock of
+ * the file, which goes when the process closes any descriptor of it. Return: 0; -EBUSY if another
+ * process has it; what no lock can be had for is no obstacle. */
+int shelf_claim(int store_fd);
+
+/* Which process has it; 0: none. */
+pid_t shelf_claimed_by(int store_fd);
 
 /* Was it in hand when a worker died of a fault last? Who serves it again serves no other suspect
  * meanwhile, so that the next death tells which of them it was. */

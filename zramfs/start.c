@@ -315,6 +315,10 @@ struct fuse_session *start_session(const struct options *options,
 	struct fuse_session *session = NULL;
 	char reason[LOG_REASON_BYTES];
 
+	if (options->fuse_options && strlen(options->fuse_options) > SHELF_OPTIONS_MAX) {
+		log_line("-o: longer than %u bytes", SHELF_OPTIONS_MAX);
+		return NULL;
+	}
 	if (args_make(options, &args) == 0)
 		session = fuse_session_new(&args, ops, sizeof(*ops), userdata);
 	fuse_opt_free_args(&args);
@@ -341,7 +345,8 @@ static int mount_make(struct start *start, const struct options *options)
 	}
 	start->fuse_fd = fuse_session_fd(start->session);
 	/* Before anybody can mount something over it. */
-	return shelf_note_mount(start->store_fd, (uint64_t)mount_identity(options->mountpoint));
+	return shelf_note_mount(start->store_fd, (uint64_t)mount_identity(options->mountpoint),
+				options->fuse_options);
 }
 
 /* Nobody will serve: what was opened is nobody's. */

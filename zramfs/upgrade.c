@@ -50,9 +50,25 @@ static void fail(struct keeper *keeper, int error, const char *why)
 		 (int)sizeof(upgrade->said) - (int)sizeof("failed: "), why);
 	log_line("%s: not upgraded, the worker goes on: %s", keeper->resolved, why);
 	candidate_forget(upgrade);
-	if (upgrade->is_asked)
-		answer(keeper, error, upgrade->said);
+	/* Also of one that nobody asked this keeper for: the keeper before may have been. */
+	answer(keeper, error, upgrade->said);
 	upgrade->is_asked = false;
+}
+
+/* It is not begun. */
+static void refuse(struct keeper *keeper, int binary, bool is_asked)
+{
+	const bool is_leaving = keeper->attendance.is_leaving;
+	const char *why = is_leaving ? "the keeper was told to leave"
+				     : "another upgrade is under way";
+	char text[WIRE_TEXT_MAX];
+
+	log_line("%s: not upgraded: %s", keeper->resolved, why);
+	snprintf(text, sizeof(text), "failed: %s", why);
+	if (is_asked)
+		answer(keeper, is_leaving ? EINTR : EBUSY, text);
+	if (binary >= 0)
+		close(binary);
 }
 
 void upgrade_begin(struct keeper *keeper, int binary, const char *path, bool is_asked)
@@ -60,12 +76,9 @@ void upgrade_begin(struct keeper *keeper, int binary, const char *path, bool is_
 	struct upgrade *upgrade = &keeper->upgrade;
 	int r;
 
-	if (upgrade->candidate.state != CHILD_GONE || upgrade->is_draining) {
-		log_line("%s: not upgraded: another upgrade is under way", keeper->resolved);
-		if (is_asked)
-			answer(keeper, EBUSY, "failed: another upgrade is under way");
-		if (binary >= 0)
-			close(binary);
+	if (upgrade->candidate.state != CHILD_GONE || upgrade->is_draining ||
+	    keeper->attendance.is_leaving) {
+		refuse(keeper, binary, is_asked);
 		return;
 	}
 
@@ -104,7 +117,7 @@ static void drain(struct keeper *keeper)
 	keeper->waiting_since_ns = zr_monotonic_ns();
 	snprintf(keeper->death, sizeof(keeper->death), "was replaced");
 	if (wire_say(keeper->worker.end, WIRE_DRAIN) < 0)
-		kill(keeper->worker.pid, SIGKILL);
+		keeper_kill(&keeper->worker);
 }
 
 static void candidate_standby(struct keeper *keeper, uint32_t version)
@@ -175,6 +188,7 @@ void upgrade_take_over(struct keeper *keeper)
 	upgrade->before = keeper->binary;
 	keeper->binary = upgrade->binary;
 	upgrade->binary = -1;
+	service_keep(keeper->service, SERVICE_PROGRAM, keeper->binary);
 
 	snprintf(upgrade->said, sizeof(upgrade->said), "done: generation %" PRIu64,
 		 keeper->generation + 1);
@@ -202,8 +216,21 @@ void upgrade_go_back(struct keeper *keeper, const char *why)
 	close(keeper->binary);
 	keeper->binary = upgrade->before;
 	upgrade->before = -1;
+	service_keep(keeper->service, SERVICE_PROGRAM, keeper->binary);
 	upgrade->is_new = false;
 	keeper_drop_spare(keeper);
+}
+
+bool upgrade_is_over(const struct keeper *keeper)
+{
+	return keeper->worker.state == CHILD_READY &&
+	       keeper->upgrade.candidate.state == CHILD_GONE && !keeper->upgrade.is_draining;
+}
+
+void upgrade_give_up(struct keeper *keeper, const char *why)
+{
+	if (keeper->upgrade.candidate.state != CHILD_GONE && !keeper->upgrade.is_draining)
+		fail(keeper, EINTR, why);
 }
 
 void upgrade_look(struct keeper *keeper)

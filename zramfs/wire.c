@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base.h"
@@ -12,17 +11,12 @@
 
 _Static_assert(sizeof(struct wire_message) == 264, "the other end may be of another version");
 
-union control {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
-
 int wire_pair(int ends[2])
 {
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 }
 
-static void attach_fd(struct msghdr *header, union control *control, int fd)
+void wire_attach(struct msghdr *header, union wire_rights *control, int fd)
 {
 	struct cmsghdr *cmsg;
 
@@ -41,12 +35,12 @@ int wire_send(int end, const struct wire_message *message, int fd)
 	struct wire_message sent = *message;
 	struct iovec iov = { &sent, sizeof(sent) };
 	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
-	union control control;
+	union wire_rights control;
 	ssize_t n;
 
 	sent.version = SHELF_VERSION;
 	if (fd >= 0)
-		attach_fd(&header, &control, fd);
+		wire_attach(&header, &control, fd);
 	do
 		n = sendmsg(end, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
@@ -76,7 +70,7 @@ int wire_receive(int end, struct wire_message *message, int *fdp)
 {
 	struct wire_message received;
 	struct iovec iov = { &received, sizeof(received) };
-	union control control;
+	union wire_rights control;
 	struct msghdr header = { .msg_iov = &iov,
 				 .msg_iovlen = 1,
 				 .msg_control = control.bytes,

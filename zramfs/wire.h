@@ -18,6 +18,10 @@
  *     UPGRADE   fd: a binary                         UPGRADED  it went as error and text say
  *     BACKING   fd: a backing file, of the index     FOLLOW   the store has grown
  *               that value is; none: it went         BACKED   fd, value: as BACKING
+ *     RELOADED  the configuration was read;          TELL     say what you have: CONFIG, BACKING,
+ *               error: it was not taken over                  TOLD
+ *     TOLD      that was all
+ *     DRAINED   all that it has read is answered; it exits
  *
  * Ownership: a descriptor that came with a message is the receiver's.
  * Locking:   one thread each end reads; any may send.
@@ -26,6 +30,7 @@
  */
 
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum wire_kind {
 	WIRE_STANDBY = 1,
@@ -35,6 +40,9 @@ enum wire_kind {
 	WIRE_CONFIG = 5,
 	WIRE_UPGRADE = 6,
 	WIRE_BACKING = 7,
+	WIRE_RELOADED = 8,
+	WIRE_TOLD = 9,
+	WIRE_DRAINED = 10,
 	WIRE_PREPARE = 16,
 	WIRE_SERVE = 17,
 	WIRE_RELOAD = 18,
@@ -43,6 +51,7 @@ enum wire_kind {
 	WIRE_UPGRADED = 21,
 	WIRE_FOLLOW = 22,
 	WIRE_BACKED = 23,
+	WIRE_TELL = 24,
 };
 
 #define WIRE_TEXT_MAX 240u
@@ -66,6 +75,15 @@ int wire_send(int end, const struct wire_message *message, int fd);
 
 /* Short for a message without more. */
 int wire_say(int end, enum wire_kind kind);
+
+/* Room for a descriptor that goes with a message. */
+union wire_rights {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+/* To a message over any such socket. */
+void wire_attach(struct msghdr *header, union wire_rights *rights, int fd);
 
 /* *fdp is -1 if none came. Return: 0; -EAGAIN, -EPIPE, -EPROTO. */
 int wire_receive(int end, struct wire_message *message, int *fdp);

@@ -20,6 +20,24 @@ static void backing_pass(void *context, unsigned int index, int fd)
 	pthread_mutex_unlock(&worker->wire_lock);
 }
 
+/* Not while a file is opened or closed: later then. */
+static void tell_rest(struct worker *worker)
+{
+	if (!worker->is_telling || !backings_pass_all(&worker->tiering.backings))
+		return;
+	worker->is_telling = false;
+	(void)wire_say(worker->wire, WIRE_TOLD);
+}
+
+void worker_files_tell(struct worker *worker)
+{
+	const struct wire_message config = { .kind = WIRE_CONFIG };
+
+	(void)wire_send(worker->wire, &config, worker->config_fd);
+	worker->is_telling = true;
+	tell_rest(worker);
+}
+
 static void sweep_run(struct job *job)
 {
 	struct sweep *sweep = (struct sweep *)job;
@@ -48,6 +66,7 @@ int worker_files_make(struct worker *worker)
 
 void worker_files_look(struct worker *worker)
 {
+	tell_rest(worker);
 	backings_say_errors(&worker->tiering.backings);
 	if (backings_are_idle(&worker->tiering.backings))
 		jobs_post(&worker->fs.work, &worker->sweep.job);

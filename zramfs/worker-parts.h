@@ -51,6 +51,7 @@ struct worker {
 	pthread_mutex_t wire_lock; /* for who sends what must not be lost with a keeper */
 	struct zr_attr_daemon daemon;
 	struct wish wish;
+	bool is_telling; /* a keeper waits to be told which files there are */
 	int signals;     /* signalfd, without a keeper; else -1 */
 	time_t asked_at; /* when an end was refused last; 0: never */
 };
@@ -63,6 +64,9 @@ int worker_files_make(struct worker *worker);
 
 /* A file that was opened, or closed, since this process was launched. */
 void worker_files_take(struct worker *worker, const struct wire_message *message, int fd);
+
+/* To a keeper that may not have all that the one before had. */
+void worker_files_tell(struct worker *worker);
 
 /* Files that no disk names any more, once the last request on such a disk is over; and errors. */
 void worker_files_look(struct worker *worker);

@@ -141,14 +141,20 @@ static bool terminate(struct worker *worker)
 static void reload(struct worker *worker)
 {
 	const struct wire_message message = { .kind = WIRE_CONFIG };
+	struct wire_message reloaded = { .kind = WIRE_RELOADED };
 	int fd;
 
 	fd = reload_run(&worker->reload, worker->store, &worker->fs);
+	reloaded.error = fd < 0 ? EINVAL : 0;
+	if (fd < 0 && worker->wire >= 0)
+		(void)wire_send(worker->wire, &reloaded, -1);
 	if (fd < 0)
 		return;
 	/* Generations to come have what was read last. */
-	if (worker->wire >= 0)
+	if (worker->wire >= 0) {
 		(void)wire_send(worker->wire, &message, fd);
+		(void)wire_send(worker->wire, &reloaded, -1);
+	}
 	close(worker->config_fd);
 	worker->config_fd = fd;
 }
@@ -268,6 +274,8 @@ static _Noreturn void drain(struct worker *worker)
 		rings_freeze(worker->fs.rings);
 		atomic_store(&rings_entries(worker->fs.rings)->is_live, 0);
 	}
+	/* A keeper that is not our parent does not learn what we exit with. */
+	(void)wire_say(worker->wire, WIRE_DRAINED);
 	_exit(WORKER_EXIT_DRAINED);
 }
 
@@ -300,6 +308,9 @@ static bool wire_handle(struct worker *worker)
 			drain(worker);
 		(void)refuse(worker, -ESTALE, "the mount is not to be found where it was");
 		return false;
+	case WIRE_TELL:
+		worker_files_tell(worker);
+		return false;
 	case WIRE_UPGRADED:
 		wish_tell(&worker->wish, message.error, message.text);
 		return false;
@@ -323,7 +334,8 @@ static void wait_end(struct worker *worker)
 
 		/* Alone, it looks for a keeper once a second; without one it was started so. */
 		const bool is_alone = worker->wire < 0 && worker->signals < 0;
-		const bool looks = is_alone || backings_are_there(&worker->tiering.backings);
+		const bool looks = is_alone || worker->is_telling ||
+				   backings_are_there(&worker->tiering.backings);
 
 		if (poll(wanted, ZR_ARRAY_SIZE(wanted), looks ? 1000 : -1) < 0 && errno != EINTR)
 			return;
@@ -466,6 +478,10 @@ static int load(struct worker *worker, int fault)
 {
 	int r;
 
+	r = shelf_claim(worker->store_fd);
+	if (r < 0)
+		return refuse(worker, r, "process %d serves it",
+			      (int)shelf_claimed_by(worker->store_fd));
 	worker->n_poison = shelf_take_over(worker->shelf, fault != 0);
 	ZR_CRASH("start");
 	/* What came since it was looked at. */

@@ -22,7 +22,7 @@ import threading
 
 import pytest
 
-from host import Host, User, lacking, loops_on, mounts, processes_with, run
+from host import Alone, Host, User, lacking, loops_on, mounts, processes_with, run
 from zramfs import BINARY, Zramfs
 
 PREFIX = f"zramfs-e2e-{os.getpid()}-"
@@ -184,6 +184,14 @@ def user(place):
 @pytest.fixture
 def fuse_for_all():
     """/dev/fuse as udev leaves it on a desktop: for everyone."""
+    alone = Alone("fuse")
+    try:
+        yield from fuse_opened()
+    finally:
+        alone.release()
+
+
+def fuse_opened():
     try:
         mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
     except OSError:

@@ -7,11 +7,14 @@ leave the others behind.
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 # mkfs and losetup live in sbin, which an ordinary user's PATH lacks.
@@ -70,12 +73,13 @@ def wait_until(true, timeout=10, what="condition", step=0.02):
 def mounts():
     """{mount point: (type, source, options)} from mountinfo, which no hung mount can block."""
     found = {}
-    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+    # In names blanks and newlines are octal, and nothing else that ends a line elsewhere.
+    for line in pathlib.Path("/proc/self/mountinfo").read_bytes().decode().split("\n")[:-1]:
         left, right = line.split(" - ")
-        point, own_options = left.split()[4:6]
-        fstype, source, options = right.split()[:3]
-        found[point.encode().decode("unicode_escape")] = (fstype, source,
-                                                          f"{own_options},{options}")
+        point, own_options = left.split(" ")[4:6]
+        fstype, source, options = right.split(" ")[:3]
+        point = re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), point)
+        found[point] = (fstype, source, f"{own_options},{options}")
     return found
 
 
@@ -237,12 +241,25 @@ class Cgroup:
         wait_until(lambda: errno_of(self.path.rmdir) == 0, what=f"rmdir {self.path}")
 
 
+class Alone:
+    """What only one test of this machine may do at a time, in whatever run of them."""
+
+    def __init__(self, what):
+        path = pathlib.Path(tempfile.gettempdir(), f"zramfs-e2e-{os.geteuid()}-{what}.lock")
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    def release(self):
+        os.close(self.fd)
+
+
 class Host:
     """Loop devices, mounts, swap areas and processes that a test makes, and their undoing."""
 
     def __init__(self, place):
         self.place = pathlib.Path(place)
         self._undo = []
+        self._swaps_alone = None
 
     def later(self, call, *args, **kwargs):
         self._undo.append((call, args, kwargs))
@@ -284,7 +301,14 @@ class Host:
         if str(point) in mounts():
             run("umount", point, timeout=120)
 
+    def swaps_alone(self):
+        """Pages of all the machine go to the swap with the highest priority: there is one test's."""
+        if not self._swaps_alone:
+            self._swaps_alone = Alone("swap")
+            self.later(self._swaps_alone.release)
+
     def swapon(self, device, *options):
+        self.swaps_alone()
         self.later(self.swapoff, device)
         return run("swapon", *options, device)
 

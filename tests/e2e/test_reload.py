@@ -27,9 +27,7 @@ FAILED = "configuration not read again: "
 
 def hang_up(mount):
     """The signal alone, to the process that has it."""
-    for pid in mount.pids():
-        with contextlib.suppress(ProcessLookupError):  # one that waits is replaced by a reading
-            os.kill(pid, signal.SIGHUP)
+    mount.signal(signal.SIGHUP)
 
 
 def reload(mount, config=None):
@@ -263,11 +261,11 @@ def test_the_daemon(zramfs):
     limit = mount.control("zramfs", "mem_limit")
     again = "[zramfs]\nthreads = 3\nmem_limit = 1M\n[a]\ndisksize = 8M\n"
     lines = reload(mount, again)
-    assert lines == ["threads: changes when the daemon starts; as before",
+    assert lines == ["threads: changes when it is mounted anew; as before",
                      f"{DONE}mem_limit of all disks"]
     assert limit.read_text() == f"{MIB}\n"
     assert mount.control("zramfs", "threads").read_text() == "2\n"
-    assert reload(mount) == ["threads: changes when the daemon starts; as before",
+    assert reload(mount) == ["threads: changes when it is mounted anew; as before",
                              f"{DONE}nothing changed"], "it is not yet so"
 
 
@@ -377,8 +375,7 @@ def test_it_does_not_count_as_a_wish_to_end(zramfs):
         assert mount.mounted()
     # The kernel tells of the closing a moment later, and a disk in use would refuse the first.
     wait_until(lambda: mount.stats()["a"]["InUse"].strip() == "0", what="a to be free")
-    for pid in mount.pids():
-        os.kill(pid, signal.SIGTERM)
+    mount.signal(signal.SIGTERM)
     mount.wait()
     assert not mount.mounted()
 

@@ -14,6 +14,7 @@ from data import text_pages
 from host import errno_of, run, wait_until
 from kills import (LOADS, Loads, ask, generation, is_there, keeper, kill, next_generation,
                    processes_of, upgrade, wait_gone, within)
+from test_ctl import alone_prefix
 from zramfs import BINARY, CTL, Zramfs
 
 pytestmark = pytest.mark.skipif(not LOADS.is_dir(), reason=f"{LOADS} is not built")
@@ -74,6 +75,52 @@ def test_by_zramfsctl(mount, binaries):
     run(CTL, "upgrade", binaries[0], mount.point)
     after = next_generation(mount, served)
     assert os.path.samefile(f"/proc/{after.pid}/exe", binaries[0])
+
+
+@pytest.fixture
+def at_paths(place):
+    """Mounts of one disk each, whose programs lie at paths of their own."""
+    started = []
+    for name in ("first", "second"):
+        (place / name).mkdir()
+        mount = Zramfs(place / name, CONFIG)
+        mount.args[0] = str(place / name / "zramfs")
+        shutil.copy(BINARY, mount.args[0])
+        started.append(mount.start())
+    yield started
+    for mount in started:
+        mount.stop()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not CTL.exists(), reason="no zramfsctl")
+def test_all_mounts_whose_program_was_replaced(at_paths, place, binaries):
+    """As the postinst of a package asks for; the others are left alone."""
+    def upgrade_all(*args, status=0):
+        done = run(*alone_prefix(place), CTL, "upgrade", "--all", *args, check=False)
+        assert done.returncode == status, done.stderr
+        return done
+
+    before = [generation(mount) for mount in at_paths]
+    assert upgrade_all().stdout == ""
+    assert [generation(mount) for mount in at_paths] == before
+
+    os.rename(binaries[0], at_paths[0].args[0])
+    said = upgrade_all().stdout
+    assert [generation(mount).number - old.number for mount, old in zip(at_paths, before)] == [1, 0]
+    after = generation(at_paths[0])
+    assert said.startswith(f"{at_paths[0].point}: generation {after.number} (pid {after.pid}) ")
+    assert os.path.samefile(f"/proc/{after.pid}/exe", at_paths[0].args[0])
+
+    # what has nothing in the place of its program goes on, and that is an error
+    pathlib.Path(at_paths[1].args[0]).unlink()
+    assert str(at_paths[1].point) in upgrade_all(status=1).stderr
+    assert generation(at_paths[1]) == before[1]
+
+    upgrade_all(binaries[1])
+    for mount in at_paths:
+        assert os.path.samefile(f"/proc/{generation(mount).pid}/exe", binaries[1])
+    assert "name none" in upgrade_all(at_paths[0].point, status=2).stderr
 
 
 def test_what_is_no_worker_is_refused(mount, place):

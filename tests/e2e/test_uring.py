@@ -501,7 +501,7 @@ def test_it_stays_what_it_was(mount):
     """SIGHUP does not change it, nor an upgrade after it."""
     mount.config.write_text("[disk0]\ndisksize = 64M\n")
     os.kill(keeper(mount), signal.SIGHUP)
-    wait_until(lambda: "changes when the daemon starts" in mount.said(), what="a warning")
+    wait_until(lambda: "changes when it is mounted anew" in mount.said(), what="a warning")
     upgrade(mount, "")
     assert mount.get("zramfs", "transport") == "io_uring\n"
 
