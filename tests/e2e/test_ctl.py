@@ -33,8 +33,8 @@ place = sys.argv[1]
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.unshare(0x20000) == 0
 assert libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None) == 0
-for line in open("/proc/self/mountinfo", "rb").read().splitlines():
-    point = line.split()[4].decode("latin-1")
+for line in open("/proc/self/mountinfo", "rb").read().split(b"\n")[:-1]:
+    point = line.split(b" ")[4].decode("latin-1")
     point = os.fsdecode(point.encode().decode("unicode_escape").encode("latin-1"))
     if b" - fuse.zramfs " in line and not point.startswith(place + "/"):
         libc.umount2(os.fsencode(point), 2)
@@ -359,8 +359,8 @@ def test_a_mount_that_is_hidden_is_not_listed(zramfs, ctl, table):
 def test_a_root_that_is_its_own_parent(zramfs, place):
     """As on systems that run from their initramfs: it lies above nothing."""
     mount = zramfs("[disk0]\ndisksize = 1M\n")
-    line = next(line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-                if line.split()[4] == str(mount.point))
+    line = next(line for line in open("/proc/self/mountinfo", newline="\n")
+                if line.split(" ")[4] == str(mount.point))
     number, _, rest = line.split(" ", 2)
     (place / "mountinfo").write_text(f"1 1 0:2 / / rw - rootfs rootfs rw\n{number} 1 {rest}\n")
     done = run("unshare", "--mount", "sh", "-c",
@@ -702,6 +702,13 @@ def test_refusals(mount, says_no, args, line):
     assert mount.get("disk0", "mode") == mode  # nothing was set before the refusal
 
 
+def test_swapon_all_where_none_is_for_swap(zramfs, says_no):
+    one = zramfs("[disk0]\ndisksize = 8M\n")
+    assert says_no("swapon", "--all") == f"{one.point}: none of its disks has format = swap"
+    zramfs("[disk0]\ndisksize = 8M\n")
+    assert says_no("swapon", "--all") == "none of the disks of 2 mounts has format = swap"
+
+
 def test_options_stand_anywhere(filled, ctl):
     want = ctl("list", "--raw", "--bytes", "-o", "NAME,DISKSIZE", "disk1").stdout
     for args in (["--raw", "list", "disk1", "--bytes", "-oNAME,DISKSIZE"],
@@ -715,7 +722,8 @@ def test_options_stand_anywhere(filled, ctl):
     for verb in ctl("help", "--list-verbs").stdout.split():
         text = ctl("help", verb).stdout
         assert text.startswith("Usage: zramfsctl ") and text.count("\n") >= 2, verb
-    assert max(map(len, ctl("help").stdout.splitlines())) <= 80
+        assert max(map(len, text.splitlines())) <= 80, verb
+    assert ctl("help", "--help").stdout == ctl("help").stdout
 
 
 def test_standard_output_that_is_full(filled, place):
@@ -752,6 +760,23 @@ def test_add_and_remove(mount, ctl, says_no):
             "zramfsctl: nope: no such disk"]
     assert mount.disk("zram0").exists() and not mount.disk("zram1").exists()
     assert 'with a quote' in says_no("add", 'quo"te', status=2)
+
+
+def test_add_says_what_is_wrong_with_a_backing_file(mount, place, says_no):
+    """Not that the disk is there already, or the daemon too old, which have the same errors."""
+    taken, nowhere, own = place / "taken", place / "nowhere", mount.disk("backing")
+    taken.write_bytes(b"somebody needs this" * 100000)
+    for args in ((), ("new",)):
+        disk = args[0] if args else "zram0"
+        for path, words in ((taken, "there is something on it; the daemon's log says what"),
+                            (nowhere, "there is no such file, and no backing_size to make one of"),
+                            (own, "it is on a mount of zramfs")):
+            said = says_no("add", *args, f"backing_dev={path}")
+            assert said == f"{disk}: backing_dev={path}: {words}"
+    assert mount.said().count(f"{taken}: has data in it") == 2  # once for each that was asked for
+    made = place / "made"
+    assert says_no("add", "disk0", f"backing_dev={made}", "backing_size=1M") == \
+        "disk0: there is a disk of that name already"
 
 
 def test_set_and_get(mount, ctl):
@@ -1203,6 +1228,7 @@ def typed(place):
 def test_completion_of_verbs_options_and_columns(mount, typed):
     assert typed("zramfsctl rese") == ["reset"]
     assert typed("zramfsctl upg") == ["upgrade"]
+    assert typed("zramfsctl upgrade --a") == ["upgrade", "--all"]
     assert typed("zramfsctl help com") == ["help", "compact"]
     assert typed("zramfsctl --js") == ["--json"]
     assert typed("zramfsctl add --mo") == ["add", "--mount="]

@@ -16,7 +16,7 @@ import pytest
 
 from data import random_pages, text_pages
 from fake import Fake
-from host import Cgroup, Holder, errno_of, lacking, loops_on, mounts, run, swaps, wait_until
+from host import PATH, Cgroup, Holder, errno_of, lacking, loops_on, mounts, run, swaps, wait_until
 from kills import generation, keeper
 from zramfs import BINARY, MIB, PAGE, ROOT
 
@@ -79,6 +79,7 @@ def everything_detached(place, machine):
             run(CTL, "detach", device, check=False)
             machine.detach(device)
 
+    machine.swaps_alone()
     machine.later(detach)
 
 
@@ -729,6 +730,125 @@ def test_detach_refuses_what_memory_cannot_hold(disks, place, cgroup_or_skip):
         cgroup.limit(512 * MIB)
         ctl("detach", "--force", SWAP, prefix=short, timeout=120)
         assert checked() == "bad 0\n"
+
+
+# all at once
+
+
+ALL = f"""
+[{DISK}]
+disksize = 64M
+
+[{SWAP}]
+disksize = 256M
+format = swap
+swap_priority = 42
+
+[{FRESH}]
+disksize = 128M
+format = swap
+swap_priority = 41
+"""
+
+
+@loop_test
+def test_swapon_all(zramfs, place):
+    """Every disk that is made for swap, and no other; those that are on stay as they are."""
+    mount = zramfs(ALL)
+    first = printed(ctl("swapon", "--priority=9", SWAP))
+    done = ctl("swapon", "--all", mount.point)
+    second = printed(done)
+    assert {device: swaps()[device][2] for device in (first, second)} == {first: 9, second: 41}
+    assert sorted(loops_on(place)) == sorted([first, second])
+    done = ctl("swapon", "-a", mount.point)
+    assert (done.stdout, done.stderr) == ("", "")
+
+    done = ctl("detach", "--all", mount.point)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert not loops_on(place) and first not in swaps() and second not in swaps()
+    assert ctl("detach", "-a", mount.point).stderr == ""
+
+
+@loop_test
+def test_swapon_all_says_what_it_could_not_do(zramfs, place):
+    mount = zramfs(ALL)
+    with open(mount.disk(FRESH), "r+b") as file:
+        file.write(bytes(PAGE))
+    done = ctl("swapon", "--all", "--priority=3", mount.point, status=1)
+    assert done.stderr.count("\n") == 1 and FRESH in done.stderr
+    device = done.stdout.strip()
+    assert loops_on(place) == [device] and swaps()[device][2] == 3
+    ctl("detach", "--all", mount.point)
+
+
+@loop_test
+def test_all_of_which_mount(disks, zramfs, place):
+    other = zramfs(f"[{FRESH}]\ndisksize = 64M\n")
+    assert "format = swap" in refusal("swapon", "--all", other.point)
+    assert "a mount" in refusal("swapon", "--all", disks.disk(SWAP))
+    assert "not a disk" in refusal("detach", "--all", place)
+    assert "nothing" in refusal("detach", "--all", place / "nothing")
+    refusal("swapon", "--all", other.point, disks.point, status=2)
+    refusal("detach", "--all", other.point, disks.point, status=2)
+    assert "--all" in refusal("detach", "--swap", SWAP, status=2)
+    refusal("detach", status=2)
+
+    device = printed(ctl("swapon", "--all", disks.point))
+    ctl("detach", "--all", other.point)
+    assert loops_on(place) == [device] and device in swaps()
+
+
+@loop_test
+@pytest.mark.needs("mkfs.ext4")
+def test_detach_all_leaves_what_is_mounted(disks, machine, place):
+    """And says so; the others are gone. With --swap it is none of its business."""
+    device = printed(ctl("attach", DISK))
+    run("mkfs.ext4", "-q", device)
+    point = machine.mount(device)
+    swap = printed(ctl("swapon", SWAP))
+    said = refusal("detach", "--all", disks.point)
+    assert str(point) in said and loops_on(place) == [device] and swap not in swaps()
+
+    swap = printed(ctl("swapon", SWAP))
+    ctl("detach", "--all", "--swap", disks.point)
+    assert loops_on(place) == [device] and swap not in swaps()
+    swap = printed(ctl("swapon", SWAP))
+    run("swapoff", swap)
+    ctl("detach", "--all", "--swap", disks.point)
+    assert loops_on(place) == [device]
+    run("umount", point)
+    ctl("detach", "--all", "--swap", disks.point)
+    assert loops_on(place) == [device]
+    ctl("detach", "--all", disks.point)
+    assert not loops_on(place)
+
+
+@loop_test
+@pytest.mark.limit(300)
+def test_detach_waits_for_another_that_swaps_off(disks, place, cgroup_or_skip):
+    """As at a shutdown: the kernel tells the second that there is nothing to end, but it goes on."""
+    for _ in range(3):
+        device = printed(ctl("swapon", "--priority=32767", SWAP))
+        with program_swapped_out(device) as (cgroup, checked):
+            cgroup.limit(512 * MIB)
+            other = subprocess.Popen(["swapoff", device], stderr=subprocess.PIPE, env={"PATH": PATH})
+            done = ctl("detach", "--all", disks.point, timeout=120)
+            assert done.stderr == ""
+            assert not loops_on(place) and device not in swaps()
+            # Whichever came second was told so.
+            assert b"Invalid argument" in other.communicate(timeout=60)[1] or not other.returncode
+            assert checked() == "bad 0\n"
+
+
+@loop_test
+def test_detach_all_of_a_dead_daemon(disks, place):
+    devices = [printed(ctl("attach", DISK)), printed(ctl("attach", SWAP))]
+    wait_until(lambda: disks.kill() or not disks.pids(), what="the end of the daemon")
+    assert not disks.ready()
+    assert sorted(loops_on(place)) == sorted(devices)
+    disks.status = None
+    done = ctl("detach", "--all", disks.point)
+    assert done.stderr == "" and not loops_on(place)
 
 
 @loop_test

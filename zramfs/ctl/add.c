@@ -66,6 +66,35 @@ static char *line_make(const char *disk, const struct assignments *assignments)
 	return ZR_STEAL(line);
 }
 
+/* EEXIST may be said of its backing file as well. */
+static bool is_there(const struct name *name, const char *disk)
+{
+	const struct mount mount = name_mount(name);
+
+	return name_mount_has(&mount, disk);
+}
+
+/* Return: was it the backing file, and has it been said? */
+static bool backing_refusal_say(const struct name *name, const char *disk,
+				const struct assignments *assignments, int error)
+{
+	const char *text;
+	size_t i;
+
+	for (i = 0; i < assignments->n; ++i) {
+		const struct assignment *one = &assignments->at[i];
+
+		if (strcmp(one->attr->name, "backing_dev") != 0)
+			continue;
+		text = control_backing_text(one->attr, error);
+		if (!text || (error == EEXIST && is_there(name, disk)))
+			return false;
+		say_error("%s: %s=%s: %s", disk, one->attr->name, one->value, text);
+		return true;
+	}
+	return false;
+}
+
 static void refusal_say(const struct name *name, const char *disk, int error)
 {
 	switch (error) {
@@ -108,10 +137,11 @@ static int disk_make(const struct name *name, const struct assignments *assignme
 		if (!line)
 			return VERB_MISUSED;
 		r = control_write_line(name, "hot_add", line);
-	} while (r == -EEXIST && !name->disk && ++i < ZR_DISKS_MAX);
+	} while (r == -EEXIST && !name->disk && is_there(name, disk) && ++i < ZR_DISKS_MAX);
 
 	if (r < 0) {
-		refusal_say(name, disk, -r);
+		if (!backing_refusal_say(name, disk, assignments, -r))
+			refusal_say(name, disk, -r);
 		return VERB_FAILED;
 	}
 	path = say_text("%s%s%s", name->mount, strcmp(name->mount, "/") == 0 ? "" : "/", disk);
@@ -187,8 +217,7 @@ const struct verb verb_add = {
 	.help = "make a disk, and print the path of its file",
 	.text = "  -m, --mount=DIR  the mount to make it in, if there are several\n"
 		"\n"
-		"NAME may be a path, MOUNT/NAME. Without it the disk is called zram0, or zram1, "
-		"and\n"
+		"NAME may be a path, MOUNT/NAME. Without it the disk is called zram0, zram1, and\n"
 		"so on. Without disksize=SIZE the disk has no size yet; see init.\n",
 	.explain = attributes_explain_config,
 	.short_options = "m:",

@@ -150,10 +150,9 @@ const struct verb verb_check = {
 	.name = "check",
 	.arguments = "[MOUNT|DISK|DEVICE]...",
 	.help = "what this system permits and lacks, for speed and for swap",
-	.text = "Each finding is ok, warn or bad, and below it stands what to do about it. "
-		"Without\n"
-		"arguments the system, all mounts and all loop devices on their disks are looked\n"
-		"at, however they were attached. The exit status is 1 if anything is bad.\n",
+	.text = "Each finding is ok, warn or bad, and below it stands what to do about it.\n"
+		"Without arguments the system, all mounts and all loop devices on their disks are\n"
+		"looked at, however they were attached. The exit status is 1 if anything is bad.\n",
 	.short_options = "",
 	.options = options,
 	.run = check_run,

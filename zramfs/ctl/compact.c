@@ -122,8 +122,8 @@ const struct verb verb_compact = {
 	.name = "compact",
 	.arguments = "[NAME]",
 	.help = "give back now what free cells hold, and print how much that was",
-	.text = "The disks of a mount share their memory: NAME says which mount. Without it all "
-		"are\ncompacted. This happens by itself, too, a little later.\n",
+	.text = "The disks of a mount share their memory: NAME says which mount. Without it all\n"
+		"are compacted. This happens by itself, too, a little later.\n",
 	.short_options = "",
 	.options = options,
 	.run = compact_run,

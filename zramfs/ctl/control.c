@@ -149,8 +149,7 @@ static const char *busy_text(const struct zr_attr *attr)
 	}
 }
 
-/* What these errors mean of a backing file. NULL: what they mean else. */
-static const char *backing_text(const struct zr_attr *attr, int error)
+const char *control_backing_text(const struct zr_attr *attr, int error)
 {
 	if (strcmp(attr->name, "backing_dev") == 0) {
 		switch (error) {
@@ -183,7 +182,7 @@ static void refusal_say(const struct name *name, const struct zr_attr *attr, con
 			int error)
 {
 	ZR_CLEANUP(zr_freep) char *what = say_text("%s: %s=%s", label_of(name), attr->name, value);
-	const char *of_backing = backing_text(attr, error);
+	const char *of_backing = control_backing_text(attr, error);
 
 	if (of_backing) {
 		say_error("%s: %s", what, of_backing);

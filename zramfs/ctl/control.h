@@ -23,6 +23,9 @@ int control_copy(const struct name *name, const struct zr_attr *attr);
 
 int control_write(const struct name *name, const struct zr_attr *attr, const char *text);
 
+/* What these errors mean of a backing file. NULL: what they mean else. */
+const char *control_backing_text(const struct zr_attr *attr, int error);
+
 /* hot_add, hot_remove: @line into a file of .control itself. Nothing is said. */
 int control_write_line(const struct name *name, const char *file, const char *line);
 

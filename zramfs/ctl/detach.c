@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/swap.h>
 #include <sys/sysmacros.h>
@@ -20,13 +21,22 @@
 #include "say.h"
 #include "swaps.h"
 #include "verb.h"
+#include "view.h"
+
+/* How often it is looked whether another has ended swapping; and how many of these looks it may take
+ * to let go of the device then. */
+#define LOOK_MS       50
+#define RELEASE_LOOKS 20u
 
 enum {
 	OPTION_FORCE = 256,
+	OPTION_SWAP,
 };
 
 static const struct option options[] = {
+	{ "all", no_argument, NULL, 'a' },
 	{ "force", no_argument, NULL, OPTION_FORCE },
+	{ "swap", no_argument, NULL, OPTION_SWAP },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -139,16 +149,60 @@ static int refuse_without_room(const struct loop_user *loops, size_t n_loops)
 
 /* doing it */
 
+static bool is_swapped_to(const char *device)
+{
+	struct swap_area *areas;
+	size_t n_areas, i;
+	bool found = false;
+
+	if (swaps_read(&areas, &n_areas) < 0)
+		return false;
+	for (i = 0; i < n_areas; ++i)
+		found = found || strcmp(areas[i].path, device) == 0;
+	swaps_free(areas, n_areas);
+	return found;
+}
+
+/* Whoever ended it lets go of the device a moment after it is no longer listed. */
+static void wait_released(const char *device)
+{
+	unsigned int n_looks;
+	int fd = -1;
+
+	for (n_looks = 0; fd < 0 && n_looks < RELEASE_LOOKS; ++n_looks) {
+		fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC);
+		if (fd < 0)
+			poll(NULL, 0, LOOK_MS);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Another may be about it, as at shutdown: then the kernel knows no such area that could be ended,
+ * but lists it. It is waited for, and if it gives up, our turn comes. */
+static int swapoff_or_wait(const char *device)
+{
+	while (swapoff(device) < 0) {
+		if (errno != EINVAL)
+			return -errno;
+		if (!is_swapped_to(device)) {
+			wait_released(device);
+			return 0;
+		}
+		poll(NULL, 0, LOOK_MS);
+	}
+	return 0;
+}
+
 static int swap_end(const char *device)
 {
 	int r;
 
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "%s: bringing what is swapped to it back to memory\n", device);
-	if (swapoff(device) == 0)
+	r = swapoff_or_wait(device);
+	if (r == 0)
 		return 0;
-
-	r = -errno;
 	if (r == -EPERM)
 		say_error("%s: %s; ending swap is for root", device, strerror(-r));
 	else if (r == -ENOMEM)
@@ -333,16 +387,97 @@ static int detach_device(const char *device, bool force)
 	return r;
 }
 
+/* all */
+
+/* Made for swap, as the daemon says; without its answer none is. */
+static bool is_for_swap(const struct view *view, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < view->n_disks; ++i) {
+		if (strcmp(view->disks[i].name, name) == 0)
+			return view->disks[i].format && strcmp(view->disks[i].format, "swap") == 0;
+	}
+	return false;
+}
+
+static bool is_wanted(const struct loop_user *loop, const struct view *view, bool swap_alone)
+{
+	return !swap_alone || loop->top == LOOP_TOP_SWAP ||
+	       (loop->top == LOOP_TOP_NONE && is_for_swap(view, loop_disk(loop)));
+}
+
+/* One that stays keeps none of the others. */
+static int detach_of_mount(const struct mount *mount, const struct loop_user *loops, size_t n_loops,
+			   bool swap_alone, bool force)
+{
+	ZR_CLEANUP(view_clear) struct view view = { 0 };
+	char why[VIEW_WHY_MAX];
+	int status = VERB_DONE;
+	size_t i;
+
+	/* Its devices are what matters, and they can go when the daemon is dead. */
+	if (swap_alone)
+		(void)view_read(mount, &view, why);
+	for (i = 0; i < n_loops; ++i) {
+		if (loop_mount(&loops[i], mount, 1) && is_wanted(&loops[i], &view, swap_alone) &&
+		    detach_device_of(mount, &loops[i], force) < 0)
+			status = VERB_FAILED;
+	}
+	return status;
+}
+
+/* @where: a mount, or NULL for all. */
+static int detach_everything(const char *where, bool swap_alone, bool force)
+{
+	size_t n_mounts, n_loops, i;
+	int status = VERB_DONE, r;
+	struct loop_user *loops;
+	struct mount *mounts;
+
+	if (name_mounts(where, &mounts, &n_mounts) < 0)
+		return VERB_FAILED;
+	r = loops_read(&loops, &n_loops);
+	if (r < 0) {
+		say_error("cannot read which loop devices there are: %s", strerror(-r));
+		mounts_free(mounts, n_mounts);
+		return VERB_FAILED;
+	}
+	for (i = 0; i < n_mounts; ++i) {
+		if (detach_of_mount(&mounts[i], loops, n_loops, swap_alone, force) != VERB_DONE)
+			status = VERB_FAILED;
+	}
+	loops_free(loops, n_loops);
+	mounts_free(mounts, n_mounts);
+	return status;
+}
+
 static int detach_run(int argc, char **argv)
 {
-	bool force = false;
+	bool all = false, force = false, swap_alone = false;
 	int option, r;
 
 	while ((option = verb_option(&verb_detach, argc, argv)) >= 0) {
-		if (option != OPTION_FORCE)
+		switch (option) {
+		case 'a':
+			all = true;
+			break;
+		case OPTION_FORCE:
+			force = true;
+			break;
+		case OPTION_SWAP:
+			swap_alone = true;
+			break;
+		default:
 			return VERB_MISUSED;
-		force = true;
+		}
 	}
+	if (swap_alone && !all)
+		return verb_misused(&verb_detach, "--swap: is for --all alone");
+	if (all && optind + 1 < argc)
+		return verb_misused(&verb_detach, "one mount at most is needed");
+	if (all)
+		return detach_everything(argv[optind], swap_alone, force);
 	if (optind + 1 != argc)
 		return verb_misused(&verb_detach, "one disk or loop device is needed");
 
@@ -353,14 +488,16 @@ static int detach_run(int argc, char **argv)
 
 const struct verb verb_detach = {
 	.name = "detach",
-	.arguments = "[--force] DISK|DEVICE",
+	.arguments = "[--force] DISK|DEVICE|--all [--swap] [MOUNT]",
 	.help = "take a disk off its loop devices, or one of them off its disk",
 	.text = "Swapping to it is ended first. A filesystem must be unmounted before.\n"
 		"\n"
-		"      --force  though memory and other swap may not hold what is swapped to it, "
-		"or\n"
-		"               though its mount is gone, and the disk with its last device\n",
-	.short_options = "",
+		"  -a, --all    all disks, of MOUNT or of all mounts, that are attached\n"
+		"      --swap   of these, those with format = swap or that are swapped to\n"
+		"      --force  even if memory and other swap may not have room for what is\n"
+		"               swapped to it; or if its mount is gone: the disk then goes with\n"
+		"               its last device\n",
+	.short_options = "a",
 	.options = options,
 	.run = detach_run,
 };

@@ -37,7 +37,7 @@
 #define LOCK_QUIET_S 1
 
 /* How long the kernel may take to let go, and a program that only had a look (udev does). */
-#define DETACH_WAIT_NS INT64_C(1000000000)
+#define DETACH_WAIT_NS INT64_C(3000000000)
 #define DETACH_STEP_NS 5000000
 
 static const char *sys_name(const char *device)

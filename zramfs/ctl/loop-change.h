@@ -15,7 +15,7 @@
  * Ownership: the lock is a descriptor, closed by who took it.
  * Locking:   flock(2) on the disk's file, through a descriptor of its own.
  * Errors:    -errno, after one line that says what is wrong and how to get it right.
- * Cost:      a few system calls; a detach waits for the kernel to let go, a second at most.
+ * Cost:      a few system calls; a detach waits for the kernel to let go, 3 s at most.
  */
 
 #include <stdbool.h>

@@ -213,7 +213,7 @@ static int run(int argc, char **argv)
 		++argv;
 		--argc;
 		if (strcmp(argv[0], "help") == 0)
-			return help_run(argc, argv);
+			return help_run(is_asked(argc, argv, "-h", "--help") ? 1 : argc, argv);
 		verb = verb_find(argv[0]);
 		if (!verb)
 			return verb_unknown(argv[0]);

@@ -41,16 +41,15 @@ static void lines_clear(struct lines *lines)
 }
 
 /* Who mounted it; (uid_t)-1: not said. They may have said anything as its type and source, but
- * user_id, behind these, is the kernel's to say. */
+ * user_id, behind these, is the kernel's to say. Blanks alone are between them: other white space
+ * may be in a source. */
 static uid_t user_of(const char *type)
 {
-	const char *option;
+	const char *option = strchr(type, ' ');
 	uid_t user_id;
-	int at = 0;
 
-	if (sscanf(type, "%*s %*s %n", &at) != 0 || at == 0)
-		return (uid_t)-1;
-	option = strstr(type + at, ",user_id=");
+	option = option ? strchr(option + 1, ' ') : NULL;
+	option = option ? strstr(option, ",user_id=") : NULL;
 	return option && sscanf(option, ",user_id=%u", &user_id) == 1 ? user_id : (uid_t)-1;
 }
 
@@ -62,8 +61,8 @@ static bool line_parse(const char *text, struct line *line)
 
 	*line = (struct line){ 0 };
 	type = strstr(text, " - ");
-	if (!type || sscanf(text, "%u %u %u:%u %ms %ms", &line->id, &line->parent, &major_number,
-			    &minor_number, &line->root, &line->point) != 6) {
+	if (!type || sscanf(text, "%u %u %u:%u %m[^ ] %m[^ ]", &line->id, &line->parent,
+			    &major_number, &minor_number, &line->root, &line->point) != 6) {
 		free(line->root);
 		free(line->point);
 		return false;

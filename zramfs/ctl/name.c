@@ -164,9 +164,9 @@ static int find_path(const char *text, const struct mount_list *list, struct nam
 	return find_resolved(text, path, list, namep);
 }
 
-/* Every disk has that file. A mount that hangs has no disks. */
-static bool mount_has(const struct mount *mount, const char *disk)
+bool name_mount_has(const struct mount *mount, const char *disk)
 {
+	/* Every disk has that file. */
 	ZR_CLEANUP(zr_freep) char *path = say_text(".control/%s/initstate", disk);
 	ZR_CLEANUP(zr_freep) char *text = NULL;
 	size_t n_text;
@@ -201,7 +201,7 @@ static int find_bare(const char *text, const struct mount_list *list, bool is_da
 			foreign = &list->mounts[i];
 			continue;
 		}
-		if (!is_daemon && !mount_has(&list->mounts[i], text))
+		if (!is_daemon && !name_mount_has(&list->mounts[i], text))
 			continue;
 		found = &list->mounts[i];
 		choices_add(&choices, found->path, is_daemon ? NULL : text);
@@ -303,6 +303,72 @@ int name_new(const char *text, const char *mount, struct name *namep)
 	if (r == 0)
 		name_set(namep, chosen, last);
 	return r;
+}
+
+/* mounts */
+
+/* As the kernel says its path, so that one whose daemon is dead or hangs can be named, too. */
+static bool find_mount(const char *text, struct name *namep)
+{
+	ZR_CLEANUP(mount_list_clear) struct mount_list list = { 0 };
+	size_t i;
+
+	if (mounts_read(&list.mounts, &list.n) < 0)
+		return false;
+	for (i = 0; i < list.n; ++i) {
+		if (strcmp(list.mounts[i].path, text) == 0) {
+			name_set(namep, &list.mounts[i], NULL);
+			return true;
+		}
+	}
+	return false;
+}
+
+static int mount_named(const char *text, struct mount **mountsp)
+{
+	struct name name;
+	int r;
+
+	r = find_mount(text, &name) ? 0 : name_find_any(text, &name);
+	if (r < 0)
+		return r;
+	if (name.disk) {
+		say_error("%s: a disk; the path of a mount is needed", text);
+		name_free(&name);
+		return -ENOTDIR;
+	}
+	*mountsp = calloc(1, sizeof(**mountsp));
+	if (!*mountsp)
+		say_no_memory();
+	(*mountsp)->device = name.device;
+	(*mountsp)->path = ZR_STEAL(name.mount);
+	name_free(&name);
+	return 0;
+}
+
+int name_mounts(const char *text, struct mount **mountsp, size_t *n_mountsp)
+{
+	struct mount_list list;
+	size_t n_own;
+	int r;
+
+	*n_mountsp = 1;
+	if (text)
+		return mount_named(text, mountsp);
+	r = mount_list_read(&list);
+	if (r < 0)
+		return r;
+	n_own = mounts_n_own(list.mounts, list.n);
+	if (n_own == 0) {
+		say_error("no zramfs is mounted but by other users; say which: %s",
+			  list.mounts[0].path);
+		mount_list_clear(&list);
+		return -ENOENT;
+	}
+	for (*n_mountsp = n_own; n_own < list.n; ++n_own)
+		free(list.mounts[n_own].path);
+	*mountsp = list.mounts;
+	return 0;
 }
 
 bool names_want(const struct name *names, size_t n_names, const char *mount, const char *disk)

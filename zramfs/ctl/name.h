@@ -38,6 +38,9 @@ static inline struct mount name_mount(const struct name *name)
 	return (struct mount){ .path = name->mount, .device = name->device };
 }
 
+/* Is there a disk of that name? A mount that hangs has no disks. Nothing is said. */
+bool name_mount_has(const struct mount *mount, const char *disk);
+
 /* A disk that is there. Return: 0, or -errno after saying what is wrong. */
 int name_find(const char *text, struct name *namep);
 
@@ -47,6 +50,10 @@ int name_find_any(const char *text, struct name *namep);
 /* Of a disk that is to be made: NAME or MOUNT/NAME. @mount, which may be NULL, is where if the text
  * does not say; @text may be NULL, and then the disk is left NULL. */
 int name_new(const char *text, const char *mount, struct name *namep);
+
+/* The mount of this name, or with NULL all but those that are foreign; one at least. mounts_free()
+ * them. */
+int name_mounts(const char *text, struct mount **mountsp, size_t *n_mountsp);
 
 /* Is this disk of this mount, or with NULL any disk of it, among them? Without names all are. */
 bool names_want(const struct name *names, size_t n_names, const char *mount, const char *disk);

@@ -178,10 +178,8 @@ const struct verb verb_resize = {
 	.arguments = "NAME [+|-]SIZE",
 	.help = "change the size of a disk; what is in it stays",
 	.text = "SIZE is " ZR_SIZE_ALLOWED ".\n"
-		"A disk that is in use can grow, and does not shrink. A loop device on it is "
-		"told,\n"
-		"but not what is on that: a filesystem wants resize2fs or the like, swap wants to "
-		"be\n"
-		"turned off, made anew and turned on.\n",
+		"A disk that is in use can grow, and does not shrink. A loop device on it is\n"
+		"told, but not what is on that: a filesystem wants resize2fs or the like; swap\n"
+		"must be turned off, made anew and turned on.\n",
 	.run = resize_run,
 };

@@ -180,8 +180,9 @@ const struct verb verb_get = {
 	.name = "get",
 	.arguments = "NAME [ATTR...]",
 	.help = "print attributes as ATTR=VALUE; NAME as with set",
-	.text = "Without ATTR all that are one value. A text of several lines is printed a line at "
-		"a\ntime, each behind ATTR=. What there is to read: zramfsctl help set\n",
+	.text = "Without ATTR: all attributes that are one value. A text of several lines is\n"
+		"printed line by line, each behind ATTR=. What there is to read is listed by\n"
+		"zramfsctl help set\n",
 	.short_options = "",
 	.options = no_options,
 	.run = get_run,

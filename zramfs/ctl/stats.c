@@ -171,9 +171,8 @@ const struct verb verb_stats = {
 	.name = "stats",
 	.arguments = "[NAME...]",
 	.help = "print all figures, in the words of rzscontrol and ours",
-	.text = "  -r, --reset  set the counters of all disks of a mount to 0 instead; NAME is "
-		"then a\n"
-		"                 mount, and all are meant without one\n",
+	.text = "  -r, --reset  set the counters of all disks of a mount to 0 instead; NAME is\n"
+		"                 then a mount, and without one all mounts are meant\n",
 	.short_options = "r",
 	.options = options,
 	.run = stats_run,

@@ -14,7 +14,9 @@
 #include "control.h"
 #include "loop-change.h"
 #include "say.h"
+#include "system.h"
 #include "verb.h"
+#include "view.h"
 
 #define PRIORITY_MAX SWAP_FLAG_PRIO_MASK
 
@@ -29,6 +31,7 @@ enum {
 };
 
 static const struct option options[] = {
+	{ "all", no_argument, NULL, 'a' },
 	{ "priority", required_argument, NULL, OPTION_PRIORITY },
 	{ NULL, 0, NULL, 0 },
 };
@@ -70,7 +73,7 @@ static int header_check(const struct name *name, int fd)
 	char signature[SIGNATURE_BYTES];
 	ssize_t n;
 
-	n = pread(fd, signature, sizeof(signature), sysconf(_SC_PAGESIZE) - SIGNATURE_BYTES);
+	n = pread(fd, signature, sizeof(signature), zr_system_page_bytes() - SIGNATURE_BYTES);
 	if (n == SIGNATURE_BYTES && memcmp(signature, SIGNATURE, SIGNATURE_BYTES) == 0)
 		return 0;
 	say_error("%s: no swap area: it is one when made with format=swap, or after mkswap %s",
@@ -195,8 +198,19 @@ static int attach_and_swap(const struct name *name, const struct loop_file *file
 	return r;
 }
 
-/* The disk's lock is held. */
-static int swap_to(const struct name *name, int lock, int priority)
+static bool is_on(const struct loop_user *loops, size_t n_loops)
+{
+	size_t i;
+
+	for (i = 0; i < n_loops; ++i) {
+		if (loops[i].top == LOOP_TOP_SWAP)
+			return true;
+	}
+	return false;
+}
+
+/* The disk's lock is held. @again: nothing is wrong with one that is on already. */
+static int swap_to(const struct name *name, int lock, int priority, bool again)
 {
 	struct loop_user *loops = NULL;
 	const struct loop_user *loop;
@@ -207,16 +221,19 @@ static int swap_to(const struct name *name, int lock, int priority)
 	r = loops_read_locked(name, lock, &file, &loops, &n_loops);
 	if (r < 0)
 		return r;
+	if (again && is_on(loops, n_loops))
+		goto out;
 	r = device_choose(name, loops, n_loops, &loop);
 	if (r == 0)
 		r = loop ? swap_to_device(name, loop, priority)
 			 : attach_and_swap(name, &file, lock, priority);
+out:
 	loops_free(loops, n_loops);
 	return r;
 }
 
 /* @text: the priority as it was typed, or NULL. */
-static int swapon_name(const struct name *name, const char *text)
+static int swapon_name(const struct name *name, const char *text, bool again)
 {
 	int lock, priority = -1, r;
 
@@ -226,45 +243,112 @@ static int swapon_name(const struct name *name, const char *text)
 	lock = loop_lock_named(name);
 	if (lock < 0)
 		return VERB_FAILED;
-	r = swap_to(name, lock, priority);
+	r = swap_to(name, lock, priority, again);
 	close(lock);
 	return r < 0 ? VERB_FAILED : VERB_DONE;
+}
+
+/* Every disk that is made for it. One that fails keeps none of the others. */
+static int swapon_mount(const struct mount *mount, const char *text, size_t *n_foundp)
+{
+	ZR_CLEANUP(view_clear) struct view view = { 0 };
+	char why[VIEW_WHY_MAX];
+	int status = VERB_DONE;
+	size_t i;
+
+	if (view_read(mount, &view, why) < 0) {
+		say_error("%s: %s", mount->path, why);
+		return VERB_FAILED;
+	}
+	for (i = 0; i < view.n_disks; ++i) {
+		const struct view_disk *disk = &view.disks[i];
+		const struct name name = { mount->path, disk->name, disk->path, mount->device };
+
+		if (!disk->format || strcmp(disk->format, "swap") != 0)
+			continue;
+		++*n_foundp;
+		if (swapon_name(&name, text, true) != VERB_DONE)
+			status = VERB_FAILED;
+	}
+	return status;
+}
+
+/* @where: a mount, or NULL for all. */
+static int swapon_all(const char *where, const char *text)
+{
+	size_t n_mounts, n_found = 0, i;
+	int status = VERB_DONE;
+	struct mount *mounts;
+
+	if (name_mounts(where, &mounts, &n_mounts) < 0)
+		return VERB_FAILED;
+	for (i = 0; i < n_mounts; ++i) {
+		if (swapon_mount(&mounts[i], text, &n_found) != VERB_DONE)
+			status = VERB_FAILED;
+	}
+	/* Whoever types this wants swap. */
+	if (status == VERB_DONE && n_found == 0) {
+		if (n_mounts == 1)
+			say_error("%s: none of its disks has format = swap", mounts[0].path);
+		else
+			say_error("none of the disks of %zu mounts has format = swap", n_mounts);
+		status = VERB_FAILED;
+	}
+	mounts_free(mounts, n_mounts);
+	return status;
+}
+
+static int swapon_one(const char *called, const char *text)
+{
+	struct name name;
+	int status;
+
+	if (name_find(called, &name) < 0)
+		return VERB_FAILED;
+	status = swapon_name(&name, text, false);
+	name_free(&name);
+	return status;
 }
 
 static int swapon_run(int argc, char **argv)
 {
 	const char *text = NULL;
-	struct name name;
-	int option, priority, status;
+	bool all = false;
+	int option, priority;
 
 	while ((option = verb_option(&verb_swapon, argc, argv)) >= 0) {
-		if (option != OPTION_PRIORITY)
+		switch (option) {
+		case 'a':
+			all = true;
+			break;
+		case OPTION_PRIORITY:
+			text = optarg;
+			break;
+		default:
 			return VERB_MISUSED;
-		text = optarg;
+		}
 	}
-	if (optind + 1 != argc)
-		return verb_misused(&verb_swapon, "one disk is needed");
+	if (all ? optind + 1 < argc : optind + 1 != argc)
+		return verb_misused(&verb_swapon,
+				    all ? "one mount at most is needed" : "one disk is needed");
 	if (text && priority_parse(text, &priority) < 0)
 		return verb_misused(&verb_swapon,
 				    "--priority=%s: -1 (the kernel chooses) to %d is a priority",
 				    text, PRIORITY_MAX);
-
-	if (name_find(argv[optind], &name) < 0)
-		return VERB_FAILED;
-	status = swapon_name(&name, text);
-	name_free(&name);
-	return status;
+	return all ? swapon_all(argv[optind], text) : swapon_one(argv[optind], text);
 }
 
 const struct verb verb_swapon = {
 	.name = "swapon",
-	.arguments = "[--priority=N] DISK",
+	.arguments = "[--priority=N] DISK|--all [MOUNT]",
 	.help = "swap to a disk, attached first if it is not, and print its device",
 	.text = "Pages that are freed are discarded, so that their memory comes back.\n"
 		"\n"
+		"  -a, --all         every disk with format = swap, of MOUNT or of all mounts,\n"
+		"                      that is not on yet\n"
 		"      --priority=N  -1 (the kernel chooses) to 32767; without it the disk's\n"
 		"                      swap_priority\n",
-	.short_options = "",
+	.short_options = "a",
 	.options = options,
 	.run = swapon_run,
 };

@@ -336,9 +336,9 @@ const struct verb verb_top = {
 	.text = "  -d, --delay=SECONDS  time between two looks; 1\n"
 		"  -c, --count=N        end after N looks\n"
 		"\n"
-		"q ends it. Where the output is no terminal it is plain text, a block for each "
-		"look.\n"
-		"R and W are reads and writes; p99 is the time within which 99 of 100 are done.\n",
+		"q ends it. Where the output is no terminal it is plain text, a block for each\n"
+		"look. R and W are reads and writes; p99 is the time within which 99 of 100 are\n"
+		"done.\n",
 	.short_options = "c:d:",
 	.options = options,
 	.run = top_run,

@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ask.h"
 #include "base.h"
@@ -28,7 +30,12 @@
 #define PATIENCE_S 30
 #define LOOK_NS    20000000
 
+enum {
+	OPTION_ALL = 256,
+};
+
 static const struct option options[] = {
+	{ "all", no_argument, NULL, OPTION_ALL },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -96,7 +103,8 @@ static int generation_wait(const struct mount *mount, uint64_t before, struct ge
 	return -ETIMEDOUT;
 }
 
-static int result_print(const struct mount *mount, const struct generation *now)
+/* @shown: which mount it is, or NULL if there is no question. */
+static int result_print(const struct mount *mount, const struct generation *now, const char *shown)
 {
 	ZR_CLEANUP(zr_freep) char *why = failure_read(mount);
 	ZR_CLEANUP(view_clear) struct view view = { 0 };
@@ -109,12 +117,12 @@ static int result_print(const struct mount *mount, const struct generation *now)
 		return VERB_FAILED;
 	}
 	version = view_read(mount, &view, no_view) == 0 && view.version ? view.version : "?";
-	printf("generation %" PRIu64 " (pid %d) serves, zramfs %s\n", now->number, now->worker,
-	       version);
+	printf("%s%sgeneration %" PRIu64 " (pid %d) serves, zramfs %s\n", shown ? shown : "",
+	       shown ? ": " : "", now->number, now->worker, version);
 	return VERB_DONE;
 }
 
-static int mount_upgrade(const struct name *name, const char *path)
+static int mount_upgrade(const struct name *name, const char *path, const char *shown)
 {
 	const struct mount mount = name_mount(name);
 	struct generation before, now;
@@ -140,7 +148,55 @@ static int mount_upgrade(const struct name *name, const char *path)
 		failure_say(&mount, -r);
 		return VERB_FAILED;
 	}
-	return result_print(&mount, &now);
+	return result_print(&mount, &now, shown);
+}
+
+/* all of them */
+
+/* Its file was replaced or removed since it was started; or that cannot be seen. */
+static bool is_outdated(const struct mount *mount)
+{
+	static const char deleted[] = " (deleted)";
+	struct generation served;
+	char link[64], program[PATH_MAX];
+	ssize_t n;
+
+	if (generation_read(mount, &served) < 0)
+		return true;
+	snprintf(link, sizeof(link), "/proc/%d/exe", served.worker);
+	n = readlink(link, program, sizeof(program) - 1);
+	if (n < 0)
+		return true;
+	program[n] = 0;
+	return (size_t)n >= strlen(deleted) && strcmp(program + n - strlen(deleted), deleted) == 0;
+}
+
+/* @path: of the program; "" for the one that is where each daemon's was, if it is another. */
+static int all_upgrade(const char *path)
+{
+	int status = VERB_DONE, r;
+	struct mount *mounts;
+	size_t n_mounts, n, i;
+
+	r = mounts_read(&mounts, &n_mounts);
+	if (r < 0) {
+		say_error("mounts: %s", say_reason(-r));
+		return VERB_FAILED;
+	}
+	n = mounts_n_own(mounts, n_mounts);
+	for (i = 0; i < n; ++i) {
+		ZR_CLEANUP(zr_freep) char *shown = say_text("%s", mounts[i].path);
+		struct name name = { .mount = mounts[i].path,
+				     .path = mounts[i].path,
+				     .device = mounts[i].device };
+
+		if (!*path && !is_outdated(&mounts[i]))
+			continue;
+		if (mount_upgrade(&name, path, say_for_output(shown)) != VERB_DONE)
+			status = VERB_FAILED;
+	}
+	mounts_free(mounts, n_mounts);
+	return status;
 }
 
 /* arguments */
@@ -175,9 +231,16 @@ static int upgrade_run(int argc, char **argv)
 	const char *program = NULL, *mount = DAEMON;
 	ZR_CLEANUP(name_free) struct name name = { 0 };
 	ZR_CLEANUP(zr_freep) char *path = NULL;
+	bool is_all = false;
+	int option;
 
-	if (verb_option(&verb_upgrade, argc, argv) != -1)
-		return VERB_MISUSED;
+	while ((option = verb_option(&verb_upgrade, argc, argv)) != -1) {
+		if (option != OPTION_ALL)
+			return VERB_MISUSED;
+		is_all = true;
+	}
+	if (is_all && (argc - optind > 1 || (optind < argc && is_mount(argv[optind]))))
+		return verb_misused(&verb_upgrade, "--all is of all mounts: name none");
 	if (argc - optind > 2)
 		return verb_misused(&verb_upgrade, "a program and a mount are all that is needed");
 	if (optind < argc && (argc - optind == 2 || !is_mount(argv[optind])))
@@ -186,22 +249,26 @@ static int upgrade_run(int argc, char **argv)
 		mount = argv[optind];
 
 	path = program ? program_find(program) : say_text("%s", "");
-	if (!path || name_find_any(mount, &name) < 0)
+	if (!path)
+		return VERB_FAILED;
+	if (is_all)
+		return all_upgrade(path);
+	if (name_find_any(mount, &name) < 0)
 		return VERB_FAILED;
 	if (name.disk)
 		return verb_misused(&verb_upgrade, "%s: a disk; the mount is needed", mount);
-	return mount_upgrade(&name, path);
+	return mount_upgrade(&name, path, NULL);
 }
 
 const struct verb verb_upgrade = {
 	.name = "upgrade",
-	.arguments = "[PROGRAM] [MOUNT]",
+	.arguments = "[--all] [PROGRAM] [MOUNT]",
 	.help = "have another version of zramfs take over, while the disks are in use",
-	.text = "PROGRAM is the new zramfs; without it the one that is where the daemon's was. "
-		"MOUNT\n"
-		"is a directory, and may be left out if there is one mount alone. If the new one "
-		"is\n"
-		"not fit to take over, the old one goes on.\n",
+	.text = "PROGRAM is the new zramfs; without it the one at the path of the daemon's own.\n"
+		"MOUNT is a directory, and may be left out if there is only one mount. If the new\n"
+		"one is not fit to take over, the old one goes on.\n\n"
+		"  --all  all mounts of yours; without PROGRAM, those whose program was replaced\n"
+		"         since they were started, as a new package does\n",
 	.short_options = "",
 	.options = options,
 	.run = upgrade_run,
