@@ -11,9 +11,15 @@ PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 li
 PACKAGES_RUN=(mount util-linux e2fsprogs python3)
 # To test:
 PACKAGES_CHECK=(git python3-pytest xfsprogs btrfs-progs prometheus bash-completion mandoc
-                strace libaio-dev fio)
-# To test all:
-PACKAGES_CHECK_ALL=(clang clang-format cppcheck libclang-rt-dev qemu-system-x86 busybox-static)
+                strace libaio-dev fio man-db groff-base psmisc)
+# To test all: compilers and virtual machines,
+PACKAGES_CHECK_ALL=(clang clang-format cppcheck libclang-rt-dev qemu-system-x86 busybox-static
+                    gcc-aarch64-linux-gnu gcc-i686-linux-gnu qemu-user-static mmdebstrap
+# packages,
+                    debhelper lintian dpkg-dev binutils systemd
+# and recipes.
+                    nbdkit libnbd-bin qemu-utils nbd-client fuse2fs bubblewrap shellcheck xz-utils
+                    prometheus-node-exporter python3-matplotlib postgresql sqlite3 rsync)
 
 # mkfs, losetup and swapon live in sbin, which an ordinary user's PATH may lack.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

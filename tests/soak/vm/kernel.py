@@ -85,12 +85,12 @@ class Kernel:
         self.version = self.image.name[len("vmlinuz-"):]
         self.tree = pathlib.Path(directory) / "lib/modules" / self.version
 
-    def modules(self):
+    def modules(self, names=MODULES):
         """[(name, bytes)] of what must be loaded, in order."""
         files = {path.name.split(".ko")[0].replace("-", "_"): path
                  for path in self.tree.rglob("*.ko*")}
         loaded = {}
-        for name in MODULES:
+        for name in names:
             self.add(name, files, loaded)
         return list(loaded.items())
 

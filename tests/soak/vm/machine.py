@@ -45,7 +45,9 @@ def die_with_parent():
 class Machine:
     """A guest that runs, and its lines as they come."""
 
-    def __init__(self, accelerator, memory_mib, kernel, initramfs, log, n_cpus=2):
+    def __init__(self, accelerator, memory_mib, kernel, initramfs, log, n_cpus=2,
+                 command_line=COMMAND_LINE, more=()):
+        """@more: of qemu's options."""
         self.log = log
         self.buffers = {}
         self.ended = False
@@ -60,7 +62,7 @@ class Machine:
              "-accel", "tcg,thread=multi" if accelerator == "tcg" else accelerator,
              "-cpu", "max" if accelerator == "tcg" else "host", "-smp", str(n_cpus),
              "-m", str(memory_mib), "-kernel", str(kernel.image), "-initrd", str(initramfs),
-             "-append", COMMAND_LINE, *chardevs, "-serial", "chardev:console",
+             "-append", command_line, *more, *chardevs, "-serial", "chardev:console",
              "-serial", "chardev:port", "-mon", "chardev=monitor,mode=control"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             pass_fds=[end.fileno() for end in theirs], preexec_fn=die_with_parent)
@@ -143,9 +145,9 @@ class Machine:
             end.close()
 
 
-def start(accelerator, memory_mib, kernel, initramfs, log, seconds=20):
+def start(accelerator, memory_mib, kernel, initramfs, log, seconds=20, **kwargs):
     """A machine whose kernel has begun to speak."""
-    machine = Machine(accelerator, memory_mib, kernel, initramfs, log)
+    machine = Machine(accelerator, memory_mib, kernel, initramfs, log, **kwargs)
     reason = f"not a line of its kernel in {seconds} s"
     for source, line in machine.lines(seconds):
         if source == "console" and "Linux version" in line:
