@@ -87,12 +87,20 @@ int zr_store_backing_add(struct zr_store *store, unsigned int index,
 	return 0;
 }
 
+/* Its attributes may be on their way out. */
+static bool names(struct zr_disk *disk, uint64_t id)
+{
+	ZR_GUARD_SHARED(&disk->shape);
+
+	return zr_disk_attrs_valid(disk)->backing_id == id;
+}
+
 static bool is_named_locked(const struct zr_store *store, uint64_t id)
 {
-	const struct zr_disk *disk;
+	struct zr_disk *disk;
 
 	for (disk = store->disks; disk; disk = disk->next) {
-		if (zr_disk_attrs_valid(disk)->backing_id == id)
+		if (names(disk, id))
 			return true;
 	}
 	return false;

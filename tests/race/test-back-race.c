@@ -227,16 +227,21 @@ static void *moving_main(void *context)
 	return NULL;
 }
 
-static void *compact_main(void *context)
+/* What goes on beside requests. */
+static void *beside_main(void *context)
 {
 	struct zr_disk_figures figures;
 	uint64_t leaf_no;
+	unsigned int i;
 
 	while (!atomic_load(&xover)) {
 		zr_store_compact(rig.store);
 		for (leaf_no = 0; leaf_no < N_OWNERS * PAGES_EACH / ZR_LEAF_SLOTS; ++leaf_no)
 			zr_pages_mark_leaf_idle(&disk->pages, leaf_no);
 		zr_disk_figures(disk, &figures);
+		CHECK(!zr_store_backing_is_idle(rig.store, ids[0]));
+		for (i = 1; i < N_FILES; ++i) /* as it comes */
+			(void)zr_store_backing_is_idle(rig.store, ids[i]);
 		nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
 	}
 	return NULL;
@@ -291,7 +296,7 @@ int main(void)
 	CHECK(pthread_create(&threads[i++], NULL, write_back_main,
 			     (void *)(uintptr_t)rng_next(&rng)) == 0);
 	CHECK(pthread_create(&threads[i++], NULL, moving_main, NULL) == 0);
-	CHECK(pthread_create(&threads[i++], NULL, compact_main, NULL) == 0);
+	CHECK(pthread_create(&threads[i++], NULL, beside_main, NULL) == 0);
 	sleep((unsigned int)test_number("ZR_RACE_S", 5));
 	atomic_store(&xover, true);
 	while (i-- > 0)
