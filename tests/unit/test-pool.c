@@ -538,17 +538,18 @@ static void test_tended_pool_grows_only_when_refilled(void)
 	tear_down();
 }
 
-/* Before the last cell is taken more is asked for. */
+/* Before the last cell is taken more is asked for: when half of what is kept ahead is left. */
 static void test_tended_pool_asks_before_it_runs_dry(void)
 {
-	struct object objects[8];
-	unsigned int i;
+	struct object objects[ZR_SYSTEM_PAGE_MAX / 512];
+	unsigned int i, n;
 
 	set_up(ARENA_SMALL);
+	n = (unsigned int)(zr_system_whole(ZR_POOL_AHEAD_MIN) - ZR_POOL_AHEAD_MIN / 2) / 512;
 	zr_pool_tend(&pool, true);
 	CHECK(zr_pool_alloc(&pool, 512, &objects[0].position) == -EAGAIN);
 	CHECK(was_woken() && zr_pool_refill(&pool) == 0);
-	for (i = 0; i < 3; ++i)
+	for (i = 0; i < n - 1; ++i)
 		CHECK(object_alloc(&objects[i], 512, (uint8_t)i) == 0);
 	CHECK(!was_woken()); /* more than half of it is left */
 	CHECK(object_alloc(&objects[i++], 512, 3) == 0);
