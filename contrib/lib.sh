@@ -13,7 +13,8 @@ PACKAGES_RUN=(mount util-linux e2fsprogs python3)
 PACKAGES_CHECK=(git python3-pytest xfsprogs btrfs-progs prometheus bash-completion mandoc
                 strace libaio-dev fio man-db groff-base psmisc)
 # To test all: compilers and virtual machines,
-PACKAGES_CHECK_ALL=(clang clang-format cppcheck libclang-rt-dev qemu-system-x86 busybox-static
+PACKAGES_CHECK_ALL=(clang lld llvm clang-format cppcheck libclang-rt-dev
+                    qemu-system-x86 busybox-static
                     gcc-aarch64-linux-gnu gcc-i686-linux-gnu qemu-user-static mmdebstrap
 # packages,
                     debhelper lintian dpkg-dev binutils systemd
