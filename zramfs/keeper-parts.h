@@ -170,6 +170,9 @@ void upgrade_candidate_died(struct keeper *keeper, int status);
 /* The worker cannot finish, and goes on. */
 void upgrade_refused(struct keeper *keeper, const struct wire_message *message);
 
+/* The worker is gone. Return: was it told to finish, and is who was to follow there? */
+bool upgrade_is_to_follow(struct keeper *keeper);
+
 /* The worker has finished, or died of being told to: the candidate is the worker. */
 void upgrade_take_over(struct keeper *keeper);
 

@@ -312,7 +312,7 @@ void keeper_worker_died(struct keeper *keeper, int status)
 	}
 	child_forget(&keeper->worker);
 	has_answered = is_drained(&dead, status);
-	if (keeper->upgrade.is_draining && (has_answered || !keeper->cannot_resend)) {
+	if (upgrade_is_to_follow(keeper) && (has_answered || !keeper->cannot_resend)) {
 		upgrade_take_over(keeper);
 		return;
 	}
@@ -545,15 +545,23 @@ static uint64_t progress(const struct keeper *keeper)
 	return n_done;
 }
 
+/* What it has in hand is sent to who follows it. Else it is waited for, however long it takes. */
+static bool can_be_followed(const struct keeper *keeper)
+{
+	return !keeper->cannot_resend &&
+	       !(keeper->entries && atomic_load(&keeper->entries->is_live));
+}
+
 /* Looks are counted, not time: while everything stands still, this does too. */
 static void watch(struct keeper *keeper)
 {
+	const bool is_waited_for = keeper->upgrade.is_draining && !can_be_followed(keeper);
 	struct child *worker = &keeper->worker;
 	const uint32_t limit = atomic_load(&keeper->shelf->watchdog_s);
 	const uint64_t n_done = progress(keeper);
 
 	if (worker->state != CHILD_READY || limit == 0 || n_done != keeper->n_done ||
-	    !requests_wait(keeper)) {
+	    is_waited_for || !requests_wait(keeper)) {
 		keeper->n_done = n_done;
 		keeper->n_stuck = 0;
 		return;
@@ -580,7 +588,8 @@ static void look(struct keeper *keeper)
 	/* It may not have been there yet when it was told. */
 	if (worker->state == CHILD_STARTING && keeper->waiting_since_ns != 0)
 		hurry_all(worker->pid);
-	if (keeper->upgrade.is_draining && ++keeper->upgrade.ticks > DRAIN_TICKS)
+	if (keeper->upgrade.is_draining && can_be_followed(keeper) &&
+	    ++keeper->upgrade.ticks > DRAIN_TICKS)
 		keeper_kill(worker);
 	upgrade_look(keeper);
 	children_provide(keeper);

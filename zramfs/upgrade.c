@@ -41,14 +41,16 @@ static void candidate_forget(struct upgrade *upgrade)
 	upgrade->binary = -1;
 }
 
+/* A worker that was told to finish ends all the same: until then it is draining. */
 static void fail(struct keeper *keeper, int error, const char *why)
 {
 	struct upgrade *upgrade = &keeper->upgrade;
 
-	upgrade->is_draining = false;
 	snprintf(upgrade->said, sizeof(upgrade->said), "failed: %.*s",
 		 (int)sizeof(upgrade->said) - (int)sizeof("failed: "), why);
-	log_line("%s: not upgraded, the worker goes on: %s", keeper->resolved, why);
+	log_line("%s: not upgraded, %s: %s", keeper->resolved,
+		 upgrade->is_draining ? "one of the same program follows" : "the worker goes on",
+		 why);
 	candidate_forget(upgrade);
 	/* Also of one that nobody asked this keeper for: the keeper before may have been. */
 	answer(keeper, error, upgrade->said);
@@ -158,6 +160,7 @@ void upgrade_message(struct keeper *keeper, const struct wire_message *message, 
 void upgrade_refused(struct keeper *keeper, const struct wire_message *message)
 {
 	keeper->waiting_since_ns = 0;
+	keeper->upgrade.is_draining = false;
 	fail(keeper, message->error, message->text);
 }
 
@@ -172,15 +175,22 @@ void upgrade_candidate_died(struct keeper *keeper, int status)
 		snprintf(why, sizeof(why), "the new program is no worker: it exited with status %d",
 			 WEXITSTATUS(status));
 	keeper->upgrade.candidate.pid = 0;
-	/* If the worker was told to finish, it ends all the same: whoever is there follows it. */
 	fail(keeper, ENOEXEC, why);
+}
+
+bool upgrade_is_to_follow(struct keeper *keeper)
+{
+	struct upgrade *upgrade = &keeper->upgrade;
+	const bool was_draining = upgrade->is_draining;
+
+	upgrade->is_draining = false;
+	return was_draining && upgrade->candidate.state == CHILD_PREPARED;
 }
 
 void upgrade_take_over(struct keeper *keeper)
 {
 	struct upgrade *upgrade = &keeper->upgrade;
 
-	upgrade->is_draining = false;
 	upgrade->is_asked = false;
 	upgrade->is_new = true;
 	if (upgrade->before >= 0)
