@@ -312,6 +312,8 @@ static int run_service(struct options *options, char **argv)
 	if (found == INHERIT_REFUSED)
 		return EXIT_FAILURE;
 	if (found == INHERIT_NOTHING) {
+		/* Who else has a file open has its locks. */
+		service_settle(&service);
 		inherit_clear(resolved);
 		return run(options, &service, argv);
 	}

@@ -210,10 +210,27 @@ int mount_hold(const char *resolved, dev_t identity)
 	return -ESTALE;
 }
 
+/* Whose mount it is may do this, too. */
+static void connection_abort(dev_t identity)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", minor(identity));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!write(fd, "1", 1);
+	close(fd);
+}
+
 void mount_abort(const char *resolved, dev_t identity)
 {
-	if (identity != 0 && mount_identity(resolved) == identity)
-		(void)umount2(resolved, MNT_FORCE | UMOUNT_NOFOLLOW);
+	/* One that is not to be seen may be gone, and its number another's. */
+	if (identity == 0 || mount_identity(resolved) != identity)
+		return;
+	if (umount2(resolved, MNT_FORCE | UMOUNT_NOFOLLOW) < 0)
+		connection_abort(identity);
 }
 
 static int detach_as_root(const char *resolved, bool force)

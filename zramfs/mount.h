@@ -44,7 +44,8 @@ bool mount_is_dead(const char *resolved);
  * serves but for its name. Return: a descriptor, or -errno. */
 int mount_hold(const char *resolved, dev_t identity);
 
-/* Tell all who wait for an answer from the mount of @identity that there will be none. As root. */
+/* Tell all who wait for an answer from the mount of @identity that there will be none. As root, or
+ * where /sys/fs/fuse/connections is mounted. */
 void mount_abort(const char *resolved, dev_t identity);
 
 /* Take the mount away, if it is the one of @identity; 0: whatever is there, without asking it,

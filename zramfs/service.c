@@ -351,17 +351,11 @@ static void rest(int end, int ms)
 	(void)poll(&wanted, 1, ms);
 }
 
-void service_end(struct service *service)
+/* All is sent, and it has come to that. */
+static void settle(struct service *service)
 {
-	enum service_slot slot;
 	int waited_ms;
 
-	for (slot = SERVICE_FUSE; slot < SERVICE_END; ++slot) {
-		service->kept[slot].fd = -1;
-		service->kept[slot].number = 0;
-	}
-	if (service->sample >= 0)
-		service_drop(service, PREFIX SAMPLE);
 	for (waited_ms = 0; !service_sync(service) && waited_ms < END_MS;) {
 		rest(-1, service->wait_ms);
 		waited_ms += service->wait_ms;
@@ -373,5 +367,24 @@ void service_end(struct service *service)
 	if (service->barrier >= 0)
 		rest(service->barrier, END_MS);
 	pipe_close(&service->barrier);
+}
+
+void service_settle(struct service *service)
+{
+	if (service->n_going > 0)
+		settle(service);
+}
+
+void service_end(struct service *service)
+{
+	enum service_slot slot;
+
+	for (slot = SERVICE_FUSE; slot < SERVICE_END; ++slot) {
+		service->kept[slot].fd = -1;
+		service->kept[slot].number = 0;
+	}
+	if (service->sample >= 0)
+		service_drop(service, PREFIX SAMPLE);
+	settle(service);
 	notify_end(&service->notify);
 }

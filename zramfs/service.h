@@ -14,7 +14,7 @@
  * whether it breaks, once the manager has read so far (BARRIER=1).
  *
  * Ownership: descriptors are the keeper's; the pipes its own.
- * Locking:   none; the keeper's one thread. It never waits, but for service_end().
+ * Locking:   none; the keeper's one thread. It never waits, but for service_settle() and service_end().
  * Errors:    none: what the manager has no room for now it is told later, in order.
  * Cost:      a few messages when something changes. It allocates nothing.
  */
@@ -115,6 +115,10 @@ void service_hear(struct service *service);
 
 /* Say it, once; later if it cannot be read now. */
 void service_say(struct service *service, const char *text);
+
+/* What was dropped is held no more: before what is to be opened that others may have open. Waits as
+ * service_end() does; not where somebody else waits for this mount. */
+void service_settle(struct service *service);
 
 /* All ends: nothing is to be held any more. Waits until that is so, but not for ever. */
 void service_end(struct service *service);

@@ -9,14 +9,18 @@ import time
 
 import pytest
 
+from backing import section
 from data import text_pages
-from host import mounts, wait_until
-from kills import next_generation
+from host import mounts, run, wait_until
+from kills import next_generation, send, wait_gone
 from manager import Manager
 from services import CONFIG, all_held, dup_of
 from services import manager, service  # fixtures
 from test_kill_loop import Crashes
+from test_service import forget_resend
 from zramfs import PAGE
+
+CONNECTIONS = pathlib.Path("/sys/fs/fuse/connections")
 
 # Where the shelf begins in the store, with the version of what is in it.
 SHELF_START = 4 << 20
@@ -300,6 +304,52 @@ def test_descriptors_of_two_mounts(service, place):
     for mount, manager in zip((one, two), managers):
         mount.stop()
         manager.close()
+
+
+def test_a_backing_file_of_a_mount_that_is_gone(service, manager, place):
+    """The manager still has it open, and with that its lock, when the next one opens it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: umount -l")
+    mount = service(section(disksize="8M", backing_dev=place / "back", backing_size="16M"))
+    wait_until(lambda: all_held(manager, "zramfs-wire", "zramfs-backing0"), what="all to be held")
+    pids = mount.pids()
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, number)
+    mount.process.wait(20)
+    wait_gone(pids)
+    run("umount", "--lazy", mount.point)
+    mount.start()
+    assert mount.serving().number == 1
+
+
+@pytest.fixture
+def connections(machine):
+    """Where the kernel shows FUSE's."""
+    if not CONNECTIONS.is_mount():
+        run("mount", "-t", "fusectl", "none", CONNECTIONS)
+        machine.later(lambda: run("umount", CONNECTIONS))
+
+
+@pytest.mark.root
+def test_a_users_mount_that_ends_while_it_is_held(service, place, user, fuse_for_all, connections):
+    """Its keeper cannot cut it as root does, and the manager, which has /dev/fuse open, does not read:
+    it may wait for this very mount."""
+    (place / "m").mkdir()
+    own = Manager(place / "m")
+    os.chmod(own.address, 0o666)
+    mount = service(by=own, user=user)
+    (_, store), = own.of("store")
+    forget_resend(store)
+    mount.restart()
+    served = mount.serving()
+    with own.busy():
+        os.close(send(served.pid, signal.SIGKILL))
+        assert mount.process.wait(30) == 1
+    mount.status = 1
+    assert "cannot send its requests again" in mount.said()
+    assert not mount.mounted()
+    own.close()
 
 
 def test_a_store_of_another_version(service, manager):
