@@ -167,6 +167,43 @@ def test_reload_is_for_its_daemon(service, place):
     service("stop")
 
 
+def test_reload_is_not_for_what_a_user_runs(service, place, user):
+    """By that name, with these words, and there before the daemon."""
+    os.chmod(place.parent, 0o755)
+    os.chmod(place, 0o755)
+    own = place / "own"
+    own.mkdir()
+    shutil.copy(shutil.which("sh", path=PATH), own / "zramfs")
+    other = subprocess.Popen(["nsenter", f"--mount=/proc/{service.holder.pid}/ns/mnt",
+                              *user.prefix(), own / "zramfs", "-c", "sleep 100; :", "x",
+                              service.point])
+    try:
+        wait_until(lambda: os.readlink(f"/proc/{other.pid}/exe") == str(own / "zramfs"))
+        service("start")
+        service.config.write_text(DISKS + "\n[disk1]\ndisksize = 1M\n")
+        service("reload")
+        wait_until(lambda: "disk1" in os.listdir(service.inside("")), what="the new disk")
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+    service("stop")
+
+
+def test_links_on_the_way(service):
+    """It is found where it is mounted."""
+    (service.place / "real").mkdir()
+    (service.place / "link").symlink_to("real")
+    linked = service.place / "link" / "z"
+    service.run("sh", "-c", f"echo zramfs_mount={linked} >>/etc/conf.d/zramfs")
+    service.point = service.place / "real" / "z"
+    service("start")
+    assert service.mounted() and len(service.swap()) == 1
+    service("stop")
+    assert not service.mounted() and not service.swap()
+    wait_until(lambda: not processes_with(service.point), what="the daemon to end")
+
+
 @pytest.mark.parametrize("name", ["a 1", "back\\slash", "tab\t2"])
 def test_odd_mountpoints(service, name):
     service.point = service.place / name

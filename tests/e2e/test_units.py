@@ -194,6 +194,17 @@ def test_the_mountpoint_is_made(unit, place):
     assert point.is_dir()
 
 
+@pytest.mark.needs("systemd-escape")
+def test_links_on_the_way(unit, place):
+    """The unit's name would be another than that of the mount: it would stop nothing."""
+    (place / "real").mkdir()
+    (place / "link").symlink_to("real")
+    done = unit("prepare", place / "link" / "z", check=False)
+    name = run("systemd-escape", "--path", place / "real" / "z").stdout.strip()
+    assert done.returncode == 1 and f"the unit is zramfs@{name}.service" in done.stderr
+    assert not list((place / "real").iterdir())
+
+
 @pytest.mark.root
 def test_nobody_is_asked_for_a_mountpoint_that_is_mounted(unit, mount):
     """At a restart there may be nobody to answer."""
@@ -271,6 +282,16 @@ def test_a_disk_as_a_device(unit, zramfs, machine, place):
     run("truncate", "-s", "64M", mount.disk(DISK))
     done = unit("attach", mount.disk(DISK), link, "nonsense", check=False)
     assert done.returncode != 0 and not loops_on(place) and not link.is_symlink()
+
+
+@pytest.mark.loop
+def test_without_systemd_makefs(unit, zramfs, machine, place):
+    unit.script.write_text(unit.script.read_text().replace("/systemd-makefs", "/nothing"))
+    mount = zramfs(DISKS)
+    link = place / "link"
+    done = unit("attach", mount.disk(DISK), link, "ext4", check=False)
+    assert done.returncode == 1 and "no systemd-makefs" in done.stderr
+    assert not loops_on(place) and not link.is_symlink()
 
 
 def test_its_usage(unit):
