@@ -384,7 +384,9 @@ struct zr_pool_usage zr_pool_usage(struct zr_pool *pool)
 
 	for (i = 0; i < ZR_POOL_CLASSES; ++i)
 		class_account(&pool->classes[i], &usage);
-	usage.span_bytes = atomic_load(&pool->xspan_bytes);
+	/* What was there when a class was looked at may be on its way back by now. */
+	usage.span_bytes = zr_max(atomic_load(&pool->xspan_bytes),
+				  usage.live_bytes + usage.reserve_bytes + usage.wasted_bytes);
 	usage.table_bytes = zr_align_up(n_spans, pool->arena->grain_bytes);
 	return usage;
 }
