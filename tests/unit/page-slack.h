@@ -18,6 +18,9 @@ static inline uint64_t pool_page_slack(const struct zr_pool *of)
 	uint64_t n_bytes = 0;
 	uint32_t i, page, n;
 
+	/* Nor are spans to be looked at, which come and go where the pool is tended. */
+	if (step == 1)
+		return 0;
 	for (i = 0; i < n_spans; ++i) {
 		const struct zr_span *span = of->spans[i];
 
