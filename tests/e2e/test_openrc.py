@@ -169,7 +169,6 @@ def test_reload_is_for_its_daemon(service, place):
 
 def test_reload_is_not_for_what_a_user_runs(service, place, user):
     """By that name, with these words, and there before the daemon."""
-    os.chmod(place.parent, 0o755)
     os.chmod(place, 0o755)
     own = place / "own"
     own.mkdir()

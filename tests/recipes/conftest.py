@@ -130,6 +130,11 @@ class Done:
         return re.search(rf"^ok: {re.escape(what)}", self.stdout, re.M) is not None
 
 
+def interruptible():
+    """As at a terminal, also where the tests run in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Recipes:
     """Runs recipes; see the fixture."""
 
@@ -152,7 +157,7 @@ class Recipes:
             return subprocess.Popen([*prefix, str(recipes / name), *map(str, args)],
                                     cwd=self.place, env=self.environment(user, env),
                                     stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                    start_new_session=True)
+                                    start_new_session=True, preexec_fn=interruptible)
 
     def said(self, name="stdout"):
         return (self.place / name).read_text(errors="replace")
