@@ -14,6 +14,9 @@
 
 #define LONGEST_LIFE_MS 4000u
 
+/* Where somebody takes all memory there is: until then the one that is to follow is made ready. */
+#define SHORTEST_LIFE_MS 1000u
+
 struct worker {
 	uint64_t generation;
 	int pid;
@@ -102,6 +105,8 @@ static void *killer_run(void *argument)
 			clock_wait_ms(20);
 			continue;
 		}
+		if (board->phase == PHASE_HOG)
+			clock_wait_ms(SHORTEST_LIFE_MS);
 		if (random_next(&random) % 4 != 0)
 			clock_wait_ms(random_next(&random) % LONGEST_LIFE_MS);
 		r = worker_now(&worker);
