@@ -139,7 +139,10 @@ def test_what_is_said_of_exit_statuses(place):
     assert run(BINARY, "--check-config", place / "none.ini", check=False).returncode == 1
     assert run(CTL, "nonsense", check=False).returncode == 2
     assert run(CTL, "list", place / "none", check=False).returncode == 1
-    assert [item[0] for item in items(section("zramfs.8", "EXIT STATUS"))] == ["0", "1"]
+    helper = place / "mount.fuse.zramfs"
+    helper.symlink_to(BINARY)
+    assert run(helper, "none", place / "none", "-f", check=False).returncode == 32
+    assert [item[0] for item in items(section("zramfs.8", "EXIT STATUS"))] == ["0", "1", "32"]
     assert [item[0] for item in items(section("zramfsctl.8", "EXIT STATUS"))] == ["0", "1", "2"]
 
 
