@@ -246,7 +246,9 @@ def test_swap(zramfs, machine, place):
         run(*cgroup.prefix(), sys.executable, OVERCOMMIT, "128", timeout=150)
     finally:
         cgroup.remove()
-    assert mount.io_stat("swap0").failed_writes == 0
+    # Who swaps is refused rather than kept waiting, and under sanitizers everybody is slow.
+    if "TSAN_OPTIONS" not in os.environ:
+        assert mount.io_stat("swap0").failed_writes == 0
 
 
 # The end
