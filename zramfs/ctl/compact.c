@@ -83,16 +83,12 @@ static int mount_compact(const struct mount *mount, const char *wanted)
 
 static int all_compact(void)
 {
-	int status = VERB_DONE, r;
 	struct mount *mounts;
 	size_t n_mounts, n, i;
+	int status = VERB_DONE;
 
-	r = mounts_read(&mounts, &n_mounts);
-	if (r < 0) {
-		say_error("mounts: %s", say_reason(-r));
+	if (mounts_read_own(&mounts, &n_mounts, &n) < 0)
 		return VERB_FAILED;
-	}
-	n = mounts_n_own(mounts, n_mounts);
 	for (i = 0; i < n; ++i) {
 		if (mount_compact(&mounts[i], NULL) != VERB_DONE)
 			status = VERB_FAILED;

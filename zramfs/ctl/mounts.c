@@ -206,6 +206,17 @@ size_t mounts_n_own(const struct mount *mounts, size_t n_mounts)
 	return n;
 }
 
+int mounts_read_own(struct mount **mountsp, size_t *n_mountsp, size_t *n_ownp)
+{
+	const int r = mounts_read(mountsp, n_mountsp);
+
+	if (r < 0)
+		say_error("mounts: %s", say_reason(-r));
+	else
+		*n_ownp = mounts_n_own(*mountsp, *n_mountsp);
+	return r;
+}
+
 void mounts_free(struct mount *mounts, size_t n_mounts)
 {
 	size_t i;

@@ -31,6 +31,9 @@ struct mount {
 /* In the order of their mounting, but those that are foreign last. */
 int mounts_read(struct mount **mountsp, size_t *n_mountsp);
 
+/* The same for who goes through those that are not foreign: so many, *n_ownp. Says why it fails. */
+int mounts_read_own(struct mount **mountsp, size_t *n_mountsp, size_t *n_ownp);
+
 /* How many are not foreign. */
 size_t mounts_n_own(const struct mount *mounts, size_t n_mounts);
 void mounts_free(struct mount *mounts, size_t n_mounts);

@@ -109,16 +109,12 @@ static void heading_print(size_t i, const char *path)
 
 static int all_do(int (*one)(const struct mount *mount, const char *disk))
 {
-	int status = VERB_DONE, r;
 	struct mount *mounts;
 	size_t n_mounts, n, i;
+	int status = VERB_DONE;
 
-	r = mounts_read(&mounts, &n_mounts);
-	if (r < 0) {
-		say_error("mounts: %s", say_reason(-r));
+	if (mounts_read_own(&mounts, &n_mounts, &n) < 0)
 		return VERB_FAILED;
-	}
-	n = mounts_n_own(mounts, n_mounts);
 	for (i = 0; i < n; ++i) {
 		if (n > 1 && one == stats_print)
 			heading_print(i, mounts[i].path);

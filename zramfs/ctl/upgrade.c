@@ -174,16 +174,12 @@ static bool is_outdated(const struct mount *mount)
 /* @path: of the program; "" for the one that is where each daemon's was, if it is another. */
 static int all_upgrade(const char *path)
 {
-	int status = VERB_DONE, r;
 	struct mount *mounts;
 	size_t n_mounts, n, i;
+	int status = VERB_DONE;
 
-	r = mounts_read(&mounts, &n_mounts);
-	if (r < 0) {
-		say_error("mounts: %s", say_reason(-r));
+	if (mounts_read_own(&mounts, &n_mounts, &n) < 0)
 		return VERB_FAILED;
-	}
-	n = mounts_n_own(mounts, n_mounts);
 	for (i = 0; i < n; ++i) {
 		ZR_CLEANUP(zr_freep) char *shown = say_text("%s", mounts[i].path);
 		struct name name = { .mount = mounts[i].path,
