@@ -22,7 +22,8 @@ import threading
 
 import pytest
 
-from host import Alone, Host, User, lacking, loops_on, mounts, processes_with, run
+from host import (Alone, Host, User, add_markers, lacking, loops_on, mounts, processes_with, run,
+                  why_not)
 from zramfs import BINARY, Zramfs
 
 PREFIX = f"zramfs-e2e-{os.getpid()}-"
@@ -31,23 +32,7 @@ NOBODY = 65534
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): how long the test may take")
-    config.addinivalue_line("markers", "root: needs root")
-    config.addinivalue_line("markers", "loop: needs root and loop devices")
-    config.addinivalue_line("markers", "needs(*programs): needs these programs")
-
-
-def why_not(item):
-    """Why a test cannot run on this machine, or None."""
-    root = os.geteuid() == 0
-    if (item.get_closest_marker("root") or item.get_closest_marker("loop")) and not root:
-        return "needs root"
-    if item.get_closest_marker("loop") and not os.path.exists("/dev/loop-control"):
-        return "no loop devices"
-    for marker in item.iter_markers("needs"):
-        missing = lacking(*marker.args)
-        if missing:
-            return f"no {missing}"
-    return None
+    add_markers(config)
 
 
 def pytest_runtest_setup(item):

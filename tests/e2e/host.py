@@ -59,6 +59,27 @@ def lacking(*programs):
     return None
 
 
+def add_markers(config):
+    """What a test may say that it needs: see why_not()."""
+    config.addinivalue_line("markers", "root: needs root")
+    config.addinivalue_line("markers", "loop: needs root and loop devices")
+    config.addinivalue_line("markers", "needs(*programs): needs these programs")
+
+
+def why_not(item):
+    """Why a test cannot run on this machine, or None."""
+    root = os.geteuid() == 0
+    if (item.get_closest_marker("root") or item.get_closest_marker("loop")) and not root:
+        return "needs root"
+    if item.get_closest_marker("loop") and not os.path.exists("/dev/loop-control"):
+        return "no loop devices"
+    for marker in item.iter_markers("needs"):
+        missing = lacking(*marker.args)
+        if missing:
+            return f"no {missing}"
+    return None
+
+
 def wait_until(true, timeout=10, what="condition", step=0.02):
     """Poll until true() is; its value is returned. Fails after the timeout."""
     deadline = time.monotonic() + timeout

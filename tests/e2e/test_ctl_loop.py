@@ -735,15 +735,7 @@ def test_detach_refuses_what_memory_cannot_hold(disks, place, cgroup_or_skip):
 # all at once
 
 
-ALL = f"""
-[{DISK}]
-disksize = 64M
-
-[{SWAP}]
-disksize = 256M
-format = swap
-swap_priority = 42
-
+ALL = f"""{DISKS}
 [{FRESH}]
 disksize = 128M
 format = swap

@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from backing import OneFile, Pages, section
+from backing import Pages, section
 from data import random_page, text_pages
 from host import errno_of, wait_until
 from kills import LOADS, children_of, is_there, next_generation
 from services import manager, service  # fixtures
+from test_backing_failures import one  # a fixture
 from test_service import forget_resend
 from zramfs import PAGE
 
@@ -20,14 +21,6 @@ pytestmark = [pytest.mark.root,
 
 # A drain that takes longer is ended, and so is a worker that makes no progress: both 10 looks.
 TOO_LONG_S = 13
-
-
-@pytest.fixture
-def one(place, machine):
-    file = OneFile(place)
-    machine.later(file.stop)
-    yield file
-    file.tell("reads=go")
 
 
 def upgrade_of(mount, path):

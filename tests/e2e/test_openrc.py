@@ -124,6 +124,12 @@ def service(place, openrc, machine):
     service.end()
 
 
+def reload_with_another_disk(service):
+    service.config.write_text(DISKS + "\n[disk1]\ndisksize = 1M\n")
+    service("reload")
+    wait_until(lambda: "disk1" in os.listdir(service.inside("")), what="the new disk")
+
+
 def test_its_life(service, place):
     assert "stopped" in service("status", 3)
     service("start")
@@ -143,9 +149,7 @@ def test_its_life(service, place):
     with open(service.inside("disk0"), "rb") as file:
         assert file.read(4096) == b"x" * 4096
 
-    service.config.write_text(DISKS + "\n[disk1]\ndisksize = 1M\n")
-    service("reload")
-    wait_until(lambda: "disk1" in os.listdir(service.inside("")), what="the new disk")
+    reload_with_another_disk(service)
 
     service("stop")
     assert not service.mounted() and not service.swap() and not loops_on(place)
@@ -157,9 +161,7 @@ def test_reload_is_for_its_daemon(service, place):
     other = subprocess.Popen(["sh", "-c", "sleep 100; :", "zramfs", service.point])
     try:
         service("start")
-        service.config.write_text(DISKS + "\n[disk1]\ndisksize = 1M\n")
-        service("reload")
-        wait_until(lambda: "disk1" in os.listdir(service.inside("")), what="the new disk")
+        reload_with_another_disk(service)
         assert other.poll() is None
     finally:
         other.kill()
@@ -179,9 +181,7 @@ def test_reload_is_not_for_what_a_user_runs(service, place, user):
     try:
         wait_until(lambda: os.readlink(f"/proc/{other.pid}/exe") == str(own / "zramfs"))
         service("start")
-        service.config.write_text(DISKS + "\n[disk1]\ndisksize = 1M\n")
-        service("reload")
-        wait_until(lambda: "disk1" in os.listdir(service.inside("")), what="the new disk")
+        reload_with_another_disk(service)
         assert other.poll() is None
     finally:
         other.kill()

@@ -23,7 +23,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "contrib/recipes"
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
-from host import PATH, Alone, User, lacking, loops_on, mounts, swaps, wait_until  # noqa: E402
+from host import (PATH, Alone, User, add_markers, lacking, loops_on, mounts, swaps,  # noqa: E402
+                  wait_until, why_not)
 from zramfs import BINARY, CTL  # noqa: E402
 
 PREFIX = f"zramfs-recipes-{os.getpid()}-"
@@ -31,29 +32,13 @@ NOBODY = 65534
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "root: needs root")
-    config.addinivalue_line("markers", "loop: needs root and loop devices")
-    config.addinivalue_line("markers", "needs(*programs): needs these programs")
-
-
-def why_not(item):
-    """Why a test cannot run on this machine, or None."""
-    root = os.geteuid() == 0
-    if (item.get_closest_marker("root") or item.get_closest_marker("loop")) and not root:
-        return "needs root"
-    if item.get_closest_marker("loop") and not os.path.exists("/dev/loop-control"):
-        return "no loop devices"
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        return "no usable /dev/fuse"
-    for marker in item.iter_markers("needs"):
-        missing = lacking(*marker.args)
-        if missing:
-            return f"no {missing}"
-    return None
+    add_markers(config)
 
 
 def pytest_runtest_setup(item):
     reason = why_not(item)
+    if reason is None and not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        reason = "no usable /dev/fuse"
     if reason:
         pytest.skip(reason)
 
