@@ -86,7 +86,7 @@ void backings_take(struct backings *backings, unsigned int index, int fd)
 }
 
 static int file_attach(struct backings *backings, unsigned int index,
-		       const struct zr_backing_record *record)
+		       const struct zr_backing_record *record, bool is_last)
 {
 	struct backings_file *file = &backings->files[index];
 	char why[BACKING_WHY_MAX];
@@ -94,6 +94,9 @@ static int file_attach(struct backings *backings, unsigned int index,
 	int r;
 
 	r = file->fd < 0 ? -EBADF : backing_file_verify(file->fd, record, why);
+	/* Another serves, and what one look found need not be so when it does not any more. */
+	if (r == -ESTALE && !is_last)
+		return 0;
 	if (r == 0) {
 		backing_io_init(&file->io, file->fd, record, backings->news);
 		io = &file->io.io;
@@ -118,7 +121,7 @@ int backings_attach(struct backings *backings, bool is_last)
 		/* What was looked at while another served need not be read when nobody does. */
 		if (record && backings->files[i].id != atomic_load(&record->id) &&
 		    (is_last || backings->files[i].fd >= 0))
-			r = file_attach(backings, i, record);
+			r = file_attach(backings, i, record, is_last);
 		if (!record && backings->files[i].fd >= 0)
 			(void)!eventfd_write(backings->news, 1); /* whoever looks closes it */
 	}

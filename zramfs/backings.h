@@ -63,8 +63,9 @@ void backings_deinit(struct backings *backings);
 void backings_take(struct backings *backings, unsigned int index, int fd);
 
 /* Before the store is loaded, and again at the last moment (@is_last): what is there of each record, if
- * it is the file that the record means. Until then a descriptor may still be on its way. Return: 0,
- * -ENOMEM, -EUCLEAN. */
+ * it is the file that the record means. Until then a descriptor may still be on its way, and what is
+ * not that file is looked at again; only at the last moment what was on it is lost. Return: 0, -ENOMEM,
+ * -EUCLEAN. */
 int backings_attach(struct backings *backings, bool is_last);
 
 /* Give all descriptors to who keeps them once more. Return: false while somebody opens or closes a

@@ -288,6 +288,25 @@ def test_pages_of_an_older_time(zramfs, file):
         pages.errnos()  # whatever can be read is right
 
 
+def test_what_a_spare_finds_is_not_the_last_word(zramfs, file):
+    """It finds another file's bytes; when it takes over they are those of the file again."""
+    mount = backed(zramfs, file)
+    with Pages(mount.disk("disk0"), 400) as pages, open(file, "r+b", buffering=0) as there:
+        pages.fill(random_page)
+        mount.set("disk0", "writeback", "page_indexes=0-199")
+        settled(mount)
+        head = there.read(PAGE)
+        os.pwrite(there.fileno(), bytes(PAGE), 0)
+        served, _ = kill(mount)
+        next_generation(mount, served)
+        served = settled(mount)
+        os.pwrite(there.fileno(), head, 0)
+        kill(mount)
+        next_generation(mount, served)
+        pages.check()
+        assert not lines(mount, "lost"), mount.said()
+
+
 @pytest.mark.parametrize("how", ["mark", "cut"])
 def test_the_next_generation_finds_it_spoiled(zramfs, file, how):
     """It says so, and goes on with what is in memory; pages of the file are EIO."""
