@@ -201,13 +201,9 @@ def test_swap(zramfs, machine, loads, chance, file):
 
 @pytest.mark.parametrize("transport", ["classic", "io_uring"])
 def test_upgrades(zramfs, loads, binaries, file, transport):
-    enable = test_uring.ENABLE
-    if transport == "io_uring":
-        if test_uring.why_not():
-            pytest.skip(test_uring.why_not())
-        before = enable.read_text()
-        enable.write_text("Y")
-    try:
+    if transport == "io_uring" and test_uring.why_not():
+        pytest.skip(test_uring.why_not())
+    with test_uring.enabled() if transport == "io_uring" else contextlib.nullcontext():
         mount = zramfs(f"[zramfs]\ntransport = {transport}\n" + spilling(file))
         loads.start("io", mount.disk("disk0"), 3)
         wait_until(lambda: bd_stat(mount).writes > 500, what="pages to go to the file")
@@ -217,9 +213,6 @@ def test_upgrades(zramfs, loads, binaries, file, transport):
         loads.stop()
         assert_clean(mount)
         end(mount, file)
-    finally:
-        if transport == "io_uring":
-            enable.write_text(before)
 
 
 def test_the_keeper_dies(zramfs, file):

@@ -749,12 +749,8 @@ def test_one_that_takes_over_is_found(service, manager):
 @pytest.mark.root
 @pytest.mark.skipif(test_uring.why_not() is not None, reason=str(test_uring.why_not()))
 def test_over_io_uring(service, manager):
-    before = test_uring.ENABLE.read_text()
-    test_uring.ENABLE.write_text("Y")
-    try:
+    with test_uring.enabled():
         mount = service(test_uring.CONFIG)
-    finally:
-        test_uring.ENABLE.write_text(before)
     assert len(manager.of("entries")) == 1
     mount.disk("disk0").write_bytes(text_pages(100))
     for _ in range(3):

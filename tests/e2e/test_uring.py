@@ -1,5 +1,6 @@
 """transport = io_uring: the same disks, faster; and a worker that dies takes them with it."""
 
+import contextlib
 import errno
 import json
 import os
@@ -15,7 +16,7 @@ import time
 import pytest
 
 from data import half_page, random_pages, text_pages
-from host import Cgroup, errno_of, fallocate, mounts, run, wait_until
+from host import Alone, Cgroup, errno_of, fallocate, mounts, run, wait_until
 from kills import (LOADS, Loads, ask, generation, keeper, kill, next_generation, processes_of,
                    upgrade, wait_gone, within)
 from zramfs import CTL, KIB, MIB, PAGE, ROOT
@@ -48,12 +49,22 @@ GONE = {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ECANCELED}
 CONFIG = "[zramfs]\ntransport = io_uring\n[disk0]\ndisksize = 64M\n"
 
 
-@pytest.fixture(autouse=True)
+@contextlib.contextmanager
 def enabled():
-    before = ENABLE.read_text()
+    """For one test of one run at a time: the machine has one switch."""
+    alone, before = Alone("enable_uring"), ENABLE.read_text()
     ENABLE.write_text("Y")
-    yield
-    ENABLE.write_text(before)
+    try:
+        yield
+    finally:
+        ENABLE.write_text(before)
+        alone.release()
+
+
+@pytest.fixture(autouse=True)
+def switch():
+    with enabled():
+        yield
 
 
 @pytest.fixture
@@ -62,7 +73,7 @@ def mount(zramfs):
 
 
 @pytest.fixture
-def disabled(enabled):
+def disabled(switch):
     ENABLE.write_text("N")
 
 
