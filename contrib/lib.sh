@@ -92,15 +92,19 @@ packages_ensure() {
 	apt-get update -q && apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
-# Configure (again, if the options changed) and compile: build_tree DIRECTORY [OPTION ...]
-build_tree() {
+# Configure, again if the options changed: set_up_tree DIRECTORY [OPTION ...]
+set_up_tree() {
 	local directory=$1
 	shift
 
 	if [ -f "$directory/build.ninja" ]; then
-		meson configure "$directory" "$@" || return
+		meson configure "$directory" "$@"
 	else
-		meson setup "$directory" "$@" || return
+		meson setup "$directory" "$@"
 	fi
-	ninja -C "$directory"
+}
+
+# The same, and compile all: build_tree DIRECTORY [OPTION ...]
+build_tree() {
+	set_up_tree "$@" && ninja -C "$1"
 }
