@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 struct zr_room {
-	_Atomic bool xmade; /* there is who makes it */
+	_Atomic bool xmade; /* there is who makes it, or is about to begin */
 	_Atomic bool xwanted;
 	sem_t wake; /* of who makes it */
 	pthread_mutex_t lock;
@@ -34,7 +34,7 @@ struct zr_room {
 void zr_room_init(struct zr_room *room);
 void zr_room_deinit(struct zr_room *room);
 
-/* There is who makes room, or there is not any more. */
+/* There is who makes room, now or soon, or there is not any more. */
 void zr_room_make(struct zr_room *room, bool made);
 
 /* Room will be wanted, or is. */

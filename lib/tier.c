@@ -576,6 +576,8 @@ int zr_tier_new(struct zr_tier **tierp, struct zr_store *store, const struct zr_
 		return r;
 	}
 
+	/* Who is refused before it begins waits until it has: it will, or this process serves nobody. */
+	zr_room_make(zr_store_room(tier->store), true);
 	*tierp = tier;
 	return 0;
 }
@@ -585,7 +587,6 @@ void zr_tier_begin(struct zr_tier *tier)
 	if (tier->has_begun)
 		return;
 	tier->has_begun = true;
-	zr_room_make(zr_store_room(tier->store), true);
 	zr_must(sem_post(&tier->may_begin));
 }
 

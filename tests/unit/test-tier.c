@@ -169,11 +169,13 @@ static void test_who_must_not_wait_is_told(void)
 	set_up();
 	CHECK(zr_ctx_new(&ctx) == 0);
 	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
-	/* It has not begun: nobody makes room. */
+	tier = zr_tier_free(tier);
 	for (i = 0; r == 0; ++i)
 		r = put(i, ctx);
-	CHECK(r == -ENOSPC);
-	--i; /* the one that was refused */
+	CHECK(r == -ENOSPC); /* nobody makes room */
+	--i;                 /* the one that was refused */
+	CHECK(zr_tier_new(&tier, rig.store, NULL) == 0);
+	CHECK(put(i, ctx) == -EINPROGRESS);
 	n_failed = (int64_t)atomic_load(&disk->entry->counters.failed_writes);
 	fake.write_error = EIO; /* so that it stays as it is */
 	zr_tier_begin(tier);
@@ -532,6 +534,26 @@ static void hoard_give(struct hoard *hoard, struct zr_pool *pool)
 
 /* It waits for memory, for room for longer than it would for memory, and for memory again: that is to
  * be waited for as if for the first time. Nobody makes either by himself here. */
+/* As in a worker that takes over: it serves before it has the whole store in memory. */
+static void test_who_is_refused_before_it_begins_waits(void)
+{
+	struct filler filler = { 0 };
+	pthread_t thread;
+	uint64_t i;
+
+	set_up();
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
+	filler.ctx = rig.ctx;
+	CHECK(pthread_create(&thread, NULL, fill_on, &filler) == 0);
+	CHECK(stands_still(&filler) < N_PAGES / 2 && atomic_load(&filler.r) == 0);
+	zr_tier_begin(tier);
+	CHECK(pthread_join(thread, NULL) == 0);
+	CHECK(atomic_load(&filler.r) == 0);
+	for (i = 0; i < N_PAGES - 2; ++i)
+		check(i);
+	tear_down();
+}
+
 static void test_waiting_for_room_is_not_waiting_for_memory(void)
 {
 	static struct hoard hoard;
@@ -585,6 +607,7 @@ int main(void)
 	RUN(test_several_who_write);
 	RUN(test_all_is_in_use);
 	RUN(test_it_ends_while_it_is_waited_for);
+	RUN(test_who_is_refused_before_it_begins_waits);
 	RUN(test_waiting_for_room_is_not_waiting_for_memory);
 	return 0;
 }
