@@ -5,15 +5,17 @@ notices nothing, what is in memory stays there, and nobody ever gets a byte that
 import concurrent.futures
 import errno
 import os
+import signal
 import threading
 import time
 
 import pytest
 
-from backing import OneFile, Pages, bd_stat, figures, mark, section
+from backing import OneFile, Pages, bd_stat, each_has_one, figures, mark, section
 from data import PAGE, half_page, random_page, text_page
 from host import errno_of, run, wait_until
-from kills import LOADS, generation, kill, next_generation, settled
+from kills import (LOADS, generation, keeper, kill, next_generation, processes_of, settled,
+                   wait_gone)
 from zramfs import MIB
 
 pytestmark = [pytest.mark.root,
@@ -297,11 +299,13 @@ def test_what_a_spare_finds_is_not_the_last_word(zramfs, file):
         settled(mount)
         head = there.read(PAGE)
         os.pwrite(there.fileno(), bytes(PAGE), 0)
-        served, _ = kill(mount)
-        next_generation(mount, served)
-        served = settled(mount)
+        spare, = processes_of(mount) - {keeper(mount), generation(mount).pid}
+        os.kill(spare, signal.SIGKILL)
+        wait_gone([spare])
+        wait_until(lambda: each_has_one(mount, file), what="another one, which has looked at it")
+        time.sleep(0.2)
         os.pwrite(there.fileno(), head, 0)
-        kill(mount)
+        served, _ = kill(mount)
         next_generation(mount, served)
         pages.check()
         assert not lines(mount, "lost"), mount.said()
