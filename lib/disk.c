@@ -167,7 +167,7 @@ static bool can_have_room(struct zr_disk *disk)
 {
 	ZR_GUARD_SHARED(&disk->shape);
 
-	return zr_disk_spills(disk) && atomic_load(&disk->engine->room.xmade);
+	return zr_disk_spills(disk) && zr_room_is_made(&disk->engine->room);
 }
 
 /* The attempt passed a limit. Return: is there to be another one? */
@@ -195,6 +195,8 @@ static bool wait_for_room(struct zr_disk *disk, const struct zr_ctx *ctx, struct
 		atomic_store(&disk->pages.xspill_error, 0);
 	zr_room_want(room);
 	came = zr_room_wait(room, patience->room_generation, now + PATIENCE_ROOM_NONE_NS);
+	if (!came)
+		zr_room_give_up(room);
 	patience->no_room = !came || atomic_load(&disk->pages.xspill_error) != 0 ||
 			    now - patience->room_since_ns > PATIENCE_ROOM_ALL_NS;
 	return true;

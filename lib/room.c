@@ -23,10 +23,18 @@ void zr_room_deinit(struct zr_room *room)
 	zr_must(sem_destroy(&room->wake));
 }
 
-void zr_room_make(struct zr_room *room, bool made)
+void zr_room_set(struct zr_room *room, enum zr_room_state state)
 {
-	atomic_store(&room->xmade, made);
+	atomic_store(&room->xstate, state);
 	zr_room_tell(room);
+}
+
+void zr_room_give_up(struct zr_room *room)
+{
+	int soon = ZR_ROOM_SOON;
+
+	if (atomic_compare_exchange_strong(&room->xstate, &soon, ZR_ROOM_NONE))
+		zr_room_tell(room);
 }
 
 void zr_room_want(struct zr_room *room)

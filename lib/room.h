@@ -7,7 +7,9 @@
  *
  * A write that would pass a limit of a disk that spills waits until colder pages are on the file.
  * One thread takes them there (tier.h), for all: it is told that room is wanted, and tells everybody
- * when there is more, or that there will not be.
+ * when there is more, or that there will not be. Before it begins there is who makes room soon, and
+ * a write waits for that, too; but if there is no news for as long as one waits, then none does until
+ * it has begun, since what it waits for may be a read that is queued behind the writes.
  *
  * Ownership: embedded in the engine.
  * Locking:   its own, which has no rank: who waits holds nothing, and who tells takes nothing under
@@ -22,8 +24,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum zr_room_state {
+	ZR_ROOM_NONE, /* nobody makes any */
+	ZR_ROOM_SOON, /* who makes it has not begun */
+	ZR_ROOM_MADE,
+};
+
 struct zr_room {
-	_Atomic bool xmade; /* there is who makes it, or is about to begin */
+	_Atomic int xstate; /* enum zr_room_state */
 	_Atomic bool xwanted;
 	sem_t wake; /* of who makes it */
 	pthread_mutex_t lock;
@@ -34,8 +42,16 @@ struct zr_room {
 void zr_room_init(struct zr_room *room);
 void zr_room_deinit(struct zr_room *room);
 
-/* There is who makes room, now or soon, or there is not any more. */
-void zr_room_make(struct zr_room *room, bool made);
+void zr_room_set(struct zr_room *room, enum zr_room_state state);
+
+/* Who was to begin soon has not: nobody waits for that any longer, until it begins. */
+void zr_room_give_up(struct zr_room *room);
+
+/* Is there who makes room, or is about to? */
+static inline bool zr_room_is_made(struct zr_room *room)
+{
+	return atomic_load(&room->xstate) != ZR_ROOM_NONE;
+}
 
 /* Room will be wanted, or is. */
 void zr_room_want(struct zr_room *room);

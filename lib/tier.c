@@ -576,8 +576,7 @@ int zr_tier_new(struct zr_tier **tierp, struct zr_store *store, const struct zr_
 		return r;
 	}
 
-	/* Who is refused before it begins waits until it has: it will, or this process serves nobody. */
-	zr_room_make(zr_store_room(tier->store), true);
+	zr_room_set(zr_store_room(tier->store), ZR_ROOM_SOON);
 	*tierp = tier;
 	return 0;
 }
@@ -587,6 +586,7 @@ void zr_tier_begin(struct zr_tier *tier)
 	if (tier->has_begun)
 		return;
 	tier->has_begun = true;
+	zr_room_set(zr_store_room(tier->store), ZR_ROOM_MADE);
 	zr_must(sem_post(&tier->may_begin));
 }
 
@@ -599,7 +599,7 @@ struct zr_tier *zr_tier_free(struct zr_tier *tier)
 	zr_must(sem_post(&tier->may_begin));
 	zr_room_want(zr_store_room(tier->store));
 	zr_must(pthread_join(tier->thread, NULL));
-	zr_room_make(zr_store_room(tier->store), false);
+	zr_room_set(zr_store_room(tier->store), ZR_ROOM_NONE);
 	zr_policy_free(tier->policy);
 	zr_cleaner_free(tier->cleaner);
 	zr_batch_free(tier->batch);

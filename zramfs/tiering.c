@@ -124,12 +124,22 @@ int tiering_follow_policies(struct tiering *tiering)
 	return r;
 }
 
+void tiering_comes(struct tiering *tiering)
+{
+	zr_room_tell(zr_store_room(tiering->backings.store));
+}
+
 int tiering_begin(struct tiering *tiering)
 {
+	int r;
+
 	pthread_mutex_lock(&tiering->making);
 	tiering->may_begin = true;
 	pthread_mutex_unlock(&tiering->making);
-	return tiering_provide(tiering);
+	r = tiering_provide(tiering);
+	if (r < 0)
+		zr_room_give_up(zr_store_room(tiering->backings.store));
+	return r;
 }
 
 /* writing back by hand */

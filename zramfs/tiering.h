@@ -53,6 +53,9 @@ void tiering_deinit(struct tiering *tiering, bool is_over);
  * memory and serves no disk. */
 int tiering_provide(struct tiering *tiering);
 
+/* It will begin, and what is done before that goes on: whoever waits for it waits on. */
+void tiering_comes(struct tiering *tiering);
+
 /* Pages may be written back from now on. */
 int tiering_begin(struct tiering *tiering);
 

@@ -563,6 +563,7 @@ static bool note_progress(void *context)
 	const struct timespec rest = { .tv_nsec = 10000 };
 
 	atomic_fetch_add(&worker->shelf->seats[SHELF_SEATS - 1].n_done, 1);
+	tiering_comes(&worker->tiering);
 	nanosleep(&rest, NULL); /* others may want to serve */
 	return false;
 }

@@ -554,6 +554,22 @@ static void test_who_is_refused_before_it_begins_waits(void)
 	tear_down();
 }
 
+static void test_who_does_not_begin_is_waited_for_once(void)
+{
+	uint64_t i;
+
+	set_up();
+	CHECK(zr_disk_set_mem_limit(disk, MIB(1)) == 0);
+	CHECK(zr_room_is_made(zr_store_room(rig.store)));
+	for (i = 0; put(i, rig.ctx) == 0; ++i)
+		;
+	CHECK(i < N_PAGES / 2 && put(i, rig.ctx) == -ENOSPC);
+	CHECK(!zr_room_is_made(zr_store_room(rig.store)));
+	zr_tier_begin(tier);
+	CHECK(put(i, rig.ctx) == 0);
+	tear_down();
+}
+
 static void test_waiting_for_room_is_not_waiting_for_memory(void)
 {
 	static struct hoard hoard;
@@ -565,7 +581,7 @@ static void test_waiting_for_room_is_not_waiting_for_memory(void)
 	set_up();
 	engine = disk->engine;
 	CHECK(zr_ctx_new(&filler.ctx) == 0 && zr_ctx_let_wait(filler.ctx) == 0);
-	zr_room_make(&engine->room, true);
+	zr_room_set(&engine->room, ZR_ROOM_MADE);
 	zr_pool_tend(&engine->pool, true);
 	CHECK(pthread_create(&thread, NULL, fill_on, &filler) == 0);
 	page_no = stands_still(&filler); /* for memory */
@@ -584,7 +600,7 @@ static void test_waiting_for_room_is_not_waiting_for_memory(void)
 	EVENTUALLY(atomic_load(&filler.n_pages) > page_no || atomic_load(&filler.r) != 0);
 	CHECK(atomic_load(&filler.n_pages) > page_no);
 
-	zr_room_make(&engine->room, false);
+	zr_room_set(&engine->room, ZR_ROOM_NONE);
 	zr_pool_tend(&engine->pool, false);
 	CHECK(pthread_join(thread, NULL) == 0);
 	filler.ctx = zr_ctx_free(filler.ctx);
@@ -608,6 +624,7 @@ int main(void)
 	RUN(test_all_is_in_use);
 	RUN(test_it_ends_while_it_is_waited_for);
 	RUN(test_who_is_refused_before_it_begins_waits);
+	RUN(test_who_does_not_begin_is_waited_for_once);
 	RUN(test_waiting_for_room_is_not_waiting_for_memory);
 	return 0;
 }
