@@ -532,8 +532,6 @@ static void hoard_give(struct hoard *hoard, struct zr_pool *pool)
 		zr_pool_free(pool, hoard->taken[hoard->n], hoard->n_bytes[hoard->n]);
 }
 
-/* It waits for memory, for room for longer than it would for memory, and for memory again: that is to
- * be waited for as if for the first time. Nobody makes either by himself here. */
 /* As in a worker that takes over: it serves before it has the whole store in memory. */
 static void test_who_is_refused_before_it_begins_waits(void)
 {
@@ -570,6 +568,8 @@ static void test_who_does_not_begin_is_waited_for_once(void)
 	tear_down();
 }
 
+/* It waits for memory, for room for longer than it would for memory, and for memory again: that is to
+ * be waited for as if for the first time. Nobody makes either by himself here. */
 static void test_waiting_for_room_is_not_waiting_for_memory(void)
 {
 	static struct hoard hoard;
