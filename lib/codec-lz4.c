@@ -41,6 +41,13 @@
 /* lz4.c's LZ4_ACCELERATION_MAX, which no header has. More is taken for this. */
 #define ACCELERATION_MAX 65537
 
+/*
+ * The library looks for a match one step past where it found none, and sees that this is past the
+ * page only then. Steps longer than the page do what a step of a page does; but near the end of an
+ * address space of 32 bits they come out at its start.
+ */
+#define STEP_MAX ((int32_t)ZR_PAGE_SIZE)
+
 _Static_assert(LZ4_COMPRESSBOUND(ZR_PAGE_SIZE) <= ZR_CODEC_BOUND, "the bound holds for lz4");
 
 struct lz4hc_state {
@@ -63,7 +70,8 @@ static int lz4_compress(void *compressor, int32_t level, const void *page, void 
 {
 	int n;
 
-	n = LZ4_compress_fast_extState(compressor, page, dst, ZR_PAGE_SIZE, (int)limit, level);
+	n = LZ4_compress_fast_extState(compressor, page, dst, ZR_PAGE_SIZE, (int)limit,
+				       level < STEP_MAX ? level : STEP_MAX);
 	if (n <= 0)
 		return ZR_CODEC_E_NO_GAIN;
 

@@ -36,6 +36,10 @@
 #define LEVEL_MAX 22
 #define LEVEL_MIN (-ZSTD_TARGETLENGTH_MAX)
 
+/* A level below 0 is how far the library steps where it finds nothing; longer steps than the page
+ * do what this one does, and wrap round in an address space of 32 bits: see codec-lz4.c. */
+#define LEVEL_FASTEST (-(int32_t)ZR_PAGE_SIZE)
+
 /* What zram takes when none is set. 0 is zstd's own word for the same. */
 #define LEVEL_DEFAULT 3
 
@@ -173,6 +177,8 @@ static int zstd_compress(void *compressor, int32_t level, const void *page, void
 	uint8_t *frame = dst;
 	size_t n;
 
+	if (level < LEVEL_FASTEST)
+		level = LEVEL_FASTEST;
 	if (state->level != level) {
 		if (!compressor_set(state->cctx, ZSTD_c_compressionLevel, level))
 			return ZR_CODEC_E_NO_GAIN;
