@@ -148,7 +148,8 @@ def test_both_are_dead_when_it_starts(service, manager):
     assert mount.serving().number == served.number + 1
     assert os.pread(fd, 50 * PAGE, 0) == text_pages(50)
     os.close(fd)
-    assert "generation 1 died; generation 2 serves" in mount.said()
+    wait_until(lambda: "generation 1 died; generation 2 serves" in mount.said(),
+               what="the line about it")
 
 
 @pytest.mark.loop

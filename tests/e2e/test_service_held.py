@@ -209,8 +209,9 @@ def test_something_is_missing(service, manager, kind, words):
     served = mount.serving()
     manager.drop(kind)
     if kind == "wire":  # whose worker has made itself a keeper already
-        next_generation(mount, served)
-        served = mount.serving()
+        served = next_generation(mount, served)
+        wait_until(lambda: f"generation {served.number} serves" in mount.said(),
+                   what="the line about it")
     line = mount.refuses()
     assert "cannot take over what the service manager holds: " in line and words in line
     assert mount.serving() == served
