@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "system.h"
@@ -24,6 +25,9 @@
  * left for the rest of the process. */
 #define STEP_SHARE 8
 #define REST_SHARE 4
+
+/* Written in one call: 1 MiB. */
+#define WRITE_PAGES 256u
 
 static int arena_map(struct zr_arena *arena, int fd, uint64_t size_bytes)
 {
@@ -148,6 +152,35 @@ static bool is_whole(const struct zr_arena *arena, uint64_t offset, uint64_t n_b
 	       offset + n_bytes <= arena->size_bytes;
 }
 
+/*
+ * Before Linux 5.14. With fallocate(2) in its place (13 us for 20 KiB, touching included; 14 with this)
+ * a page that was not touched yet has memory and is a hole to SEEK_DATA: who dies then leaves what
+ * nobody finds.
+ */
+static int range_write(const struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
+{
+	static const uint8_t zeros[ZR_PAGE_SIZE];
+	struct iovec pages[WRITE_PAGES];
+	uint64_t n_pages;
+	ssize_t n;
+	unsigned int i;
+
+	for (i = 0; i < WRITE_PAGES; ++i)
+		pages[i] = (struct iovec){ .iov_base = (void *)zeros, .iov_len = ZR_PAGE_SIZE };
+
+	while (n_bytes > 0) {
+		n_pages = zr_min(WRITE_PAGES, n_bytes / ZR_PAGE_SIZE);
+		n = pwritev(arena->fd, pages, (int)n_pages, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -ENOMEM;
+		offset += (uint64_t)n;
+		n_bytes -= (uint64_t)n;
+	}
+	return 0;
+}
+
 int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 {
 	int r;
@@ -158,8 +191,7 @@ int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes)
 	if (r == 0)
 		return 0;
 
-	/* Before Linux 5.14. What is only allocated is not mapped, and SEEK_DATA calls it a hole. */
-	if (r == -EINVAL && fallocate(arena->fd, 0, (off_t)offset, (off_t)n_bytes) == 0) {
+	if (r == -EINVAL && range_write(arena, offset, n_bytes) == 0) {
 		zr_system_touch(arena->base + offset, n_bytes);
 		return 0;
 	}

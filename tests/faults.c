@@ -3,9 +3,11 @@
 #include "faults.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -17,9 +19,11 @@ int __real_madvise(void *address, size_t n_bytes, int advice);
 int __wrap_madvise(void *address, size_t n_bytes, int advice);
 int __real_fallocate64(int fd, int mode, off_t offset, off_t n_bytes);
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t n_bytes);
+ssize_t __real_pwritev64(int fd, const struct iovec *parts, int n_parts, off_t offset);
+ssize_t __wrap_pwritev64(int fd, const struct iovec *parts, int n_parts, off_t offset);
 
 _Atomic unsigned int faults_countdown, faults_delay_ms, faults_n_populated, faults_n_refused;
-_Atomic bool faults_all;
+_Atomic bool faults_all, faults_fatal;
 _Atomic int faults_errno = ENOMEM;
 _Thread_local unsigned int faults_n_own;
 static _Thread_local bool was_told; /* EINVAL */
@@ -64,13 +68,22 @@ int __wrap_madvise(void *address, size_t n_bytes, int advice)
 
 /* Who is told that the kernel cannot populate asks once more, here. Where that is known from the
  * start, this is the first that is heard of it. */
-int __wrap_fallocate64(int fd, int mode, off_t offset, off_t n_bytes)
+ssize_t __wrap_pwritev64(int fd, const struct iovec *parts, int n_parts, off_t offset)
 {
-	if (mode != 0 || was_told)
-		++faults_n_own;
-	else if (!ask() && errno != EINVAL)
+	ssize_t n;
+
+	if (!was_told && !ask() && errno != EINVAL)
 		return -1;
 	was_told = false;
+	n = __real_pwritev64(fd, parts, n_parts, offset);
+	if (atomic_load(&faults_fatal))
+		raise(SIGKILL);
+	return n;
+}
+
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t n_bytes)
+{
+	++faults_n_own;
 	return __real_fallocate64(fd, mode, offset, n_bytes);
 }
 

@@ -5,9 +5,10 @@
 /*
  * Refusals of the kernel, on demand, and who asks it
  *
- * All memory of a store is asked for in one place, madvise(MADV_POPULATE_WRITE), and given back in
- * one, fallocate(FALLOC_FL_PUNCH_HOLE). Tests that include this are linked with --wrap for both,
- * and the call that they name fails, or takes its time. Others go through.
+ * All memory of a store is asked for in one place, madvise(MADV_POPULATE_WRITE), or where that is
+ * not known pwritev(2), and given back in one, fallocate(FALLOC_FL_PUNCH_HOLE). Tests that include
+ * this are linked with --wrap for them, and the call that they name fails, or takes its time. Others
+ * go through.
  */
 
 #include <stdatomic.h>
@@ -26,6 +27,9 @@ extern _Atomic int faults_errno;
 
 /* Each request takes that much longer; 0: none does. */
 extern _Atomic unsigned int faults_delay_ms;
+
+/* Whoever writes to have memory, since the kernel cannot populate, dies as soon as it has. */
+extern _Atomic bool faults_fatal;
 
 /* Requests for memory, and ranges given back, by the thread that looks; and by all. */
 extern _Thread_local unsigned int faults_n_own;

@@ -7,6 +7,8 @@
 
 #include "pool-rig.h"
 
+#include <sys/wait.h>
+
 #define ARENA_SMALL (UINT64_C(64) << 20)
 #define N_OBJECTS   4000u
 
@@ -164,9 +166,8 @@ static void test_derivation_knows_what_was_borrowed(void)
 	tear_down();
 }
 
-/* Kernels before 5.14: memory that was given and never touched is told as a hole, but an object is
- * where its bytes are, even if its cell goes on past them. */
-static void test_derivation_where_memory_came_by_fallocate(void)
+/* Kernels before 5.14: an object is where its bytes are, even if its cell goes on past them. */
+static void test_derivation_where_memory_was_written(void)
 {
 	struct object large, small;
 
@@ -411,6 +412,44 @@ static void test_stray_pages_are_available(void)
 	tear_down();
 }
 
+/* Who dies with memory that is nobody's yet, before Linux 5.14, in cells of @n_bytes. */
+static void die_of(uint32_t n_bytes)
+{
+	const pid_t child = fork();
+	struct object more;
+	int status;
+
+	CHECK(child >= 0);
+	if (child == 0) {
+		faults_errno = EINVAL;
+		faults_all = true;
+		faults_fatal = true;
+		while (object_alloc(&more, n_bytes, 7) == 0)
+			;
+		_exit(0); /* more than there can be */
+	}
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void test_memory_of_who_died_before_linux_5_14(void)
+{
+	static const uint32_t sizes[] = { ZR_PAGE_SIZE, 1000 };
+	struct object object;
+	unsigned int i;
+
+	for (i = 0; i < ZR_ARRAY_SIZE(sizes); ++i) {
+		set_up(ARENA_SMALL);
+		CHECK(object_alloc(&object, sizes[i], 1) == 0);
+		die_of(sizes[i]);
+		pool_drop();
+		CHECK(derive(&object, 1) > 0);
+		CHECK(live_bytes() > 0); /* where all memory is somebody's */
+		object_free(&object);
+		tear_down();
+	}
+}
+
 /* As many objects as a GiB of pages may have. */
 static void test_many_objects(void)
 {
@@ -447,13 +486,14 @@ int main(void)
 	RUN(test_derivation_forgets_a_pass);
 	RUN(test_derivation_of_nothing);
 	RUN(test_derivation_knows_what_was_borrowed);
-	RUN(test_derivation_where_memory_came_by_fallocate);
+	RUN(test_derivation_where_memory_was_written);
 	RUN(test_marks_that_cannot_be);
 	RUN(test_garbage_in_the_table);
 	RUN(test_a_table_that_does_not_agree);
 	RUN(test_an_object_without_memory);
 	RUN(test_stray_memory_goes_back);
 	RUN(test_stray_pages_are_available);
+	RUN(test_memory_of_who_died_before_linux_5_14);
 	RUN(test_many_objects);
 	return 0;
 }
