@@ -157,18 +157,6 @@ static inline bool bytes_are(const void *bytes, uint8_t value, size_t n_bytes)
 
 /* pages */
 
-static inline void bytes_random(struct rng *rng, void *bytes, size_t n_bytes)
-{
-	uint8_t *at = bytes;
-	uint64_t word;
-	size_t i;
-
-	for (i = 0; i < n_bytes; i += sizeof(word)) {
-		word = rng_next(rng);
-		memcpy(at + i, &word, zr_min(sizeof(word), n_bytes - i));
-	}
-}
-
 /* Each way a page can be stored: as a hole's zeros, as a word in its slot, as a word of its own,
  * compressed well or hardly, raw. */
 static inline void page_random(struct rng *rng, uint8_t page[ZR_PAGE_SIZE])

@@ -83,6 +83,19 @@ static inline struct rng rng_init(const char *what)
 	return (struct rng){ .state = seed };
 }
 
+/* Noise, which does not compress. */
+static inline void bytes_random(struct rng *rng, void *bytes, size_t n_bytes)
+{
+	uint8_t *at = bytes;
+	uint64_t word;
+	size_t i;
+
+	for (i = 0; i < n_bytes; i += sizeof(word)) {
+		word = rng_next(rng);
+		memcpy(at + i, &word, n_bytes - i < sizeof(word) ? n_bytes - i : sizeof(word));
+	}
+}
+
 /* Bytes of which about half repeat: compresses to somewhere between a tenth and the whole. */
 static inline void rng_fill_mixed(struct rng *rng, void *bytes, size_t n_bytes)
 {

@@ -41,14 +41,10 @@ static uint8_t *last_memory(size_t unit)
 
 static void page_fill(uint8_t *page)
 {
-	size_t i;
-
-	if (rng_below(&rng, 2)) {
+	if (rng_below(&rng, 2))
 		rng_fill_mixed(&rng, page, ZR_PAGE_SIZE);
-		return;
-	}
-	for (i = 0; i < ZR_PAGE_SIZE; ++i)
-		page[i] = (uint8_t)rng_next(&rng);
+	else
+		bytes_random(&rng, page, ZR_PAGE_SIZE);
 }
 
 static void check_level(struct zr_workspace *workspace, const struct zr_codec *codec, int32_t level,

@@ -94,14 +94,6 @@ static struct zr_codec_params params_of(uint32_t algorithm, int32_t level)
 	return (struct zr_codec_params){ .algorithm = algorithm, .level = level };
 }
 
-static void random_fill(uint8_t *bytes, size_t n_bytes)
-{
-	size_t i;
-
-	for (i = 0; i < n_bytes; ++i)
-		bytes[i] = (uint8_t)rng_next(&rng);
-}
-
 /* A page of one of the kinds that take the libraries down different paths. */
 static void page_fill(uint8_t *page)
 {
@@ -112,7 +104,7 @@ static void page_fill(uint8_t *page)
 		memset(page, (int)rng_below(&rng, 256), ZR_PAGE_SIZE);
 		break;
 	case 1:
-		random_fill(page, ZR_PAGE_SIZE);
+		bytes_random(&rng, page, ZR_PAGE_SIZE);
 		break;
 	case 2: /* few symbols: entropy coding and no matches worth a word */
 		for (i = 0; i < ZR_PAGE_SIZE; ++i)
@@ -120,7 +112,7 @@ static void page_fill(uint8_t *page)
 		break;
 	case 3: /* a period with faults */
 		period = 1 + rng_below(&rng, 600);
-		random_fill(page, period);
+		bytes_random(&rng, page, period);
 		for (i = period; i < ZR_PAGE_SIZE; ++i)
 			page[i] = (uint8_t)(page[i - period] + (rng_below(&rng, 97) == 0));
 		break;
@@ -433,7 +425,7 @@ static void test_simple_pages_compress_at_every_level(void)
 				/* The fast ones take long steps where nothing repeats yet. */
 				limit = i == ZR_ALGORITHM_ZSTD && levels[k] > 0 ? 64 + 2 * period
 										: ZR_PAGE_SIZE;
-				random_fill(page, period);
+				bytes_random(&rng, page, period);
 				for (at = period; at < sizeof(page); ++at)
 					page[at] = page[at - period];
 				check_compresses(workspace, &params, page, limit);
@@ -479,7 +471,7 @@ static void test_incompressible_is_no_gain(void)
 	for (i = 0; i < ZR_N_ALGORITHMS; ++i) {
 		params = params_of(i, ZR_CODEC_LEVEL_DEFAULT);
 		for (round = 0; round < N_PAGES; ++round) {
-			random_fill(page, sizeof(page));
+			bytes_random(&rng, page, sizeof(page));
 			CHECK(compress(workspace, &params, page, ZR_PAGE_SIZE, &dst) == 0);
 			CHECK(compress(workspace, &params, page, ZR_PAGE_SIZE - 1, &dst) == 0);
 
@@ -577,7 +569,7 @@ static void test_earlier_page_is_no_dictionary(void)
 	for (i = 0; i < ZR_N_ALGORITHMS; ++i) {
 		params = params_of(i, ZR_CODEC_LEVEL_DEFAULT);
 		for (round = 0; round < N_PAGES; ++round) {
-			random_fill(pages, ZR_PAGE_SIZE);
+			bytes_random(&rng, pages, ZR_PAGE_SIZE);
 			memcpy(pages + ZR_PAGE_SIZE, pages, ZR_PAGE_SIZE);
 			memcpy(pages + 2 * ZR_PAGE_SIZE, pages, ZR_PAGE_SIZE);
 
@@ -690,7 +682,7 @@ static size_t damage(uint8_t *bytes, size_t n_bytes, const uint8_t *other, size_
 		memcpy(bytes + n_bytes, bytes + at, n);
 		return n_bytes + n;
 	default: /* a run of noise */
-		random_fill(bytes + at, rng_below(&rng, zr_min(n_bytes - at, 8)) + 1);
+		bytes_random(&rng, bytes + at, rng_below(&rng, zr_min(n_bytes - at, 8)) + 1);
 		return n_bytes;
 	}
 }
@@ -747,7 +739,7 @@ static void test_garbage_is_contained(void)
 			n = 1 + rng_below(&rng, sizeof(bytes));
 			if (round % 2)
 				n = 1 + n % 64;
-			random_fill(bytes, n);
+			bytes_random(&rng, bytes, n);
 			/* zstd: literals as they are, and few of them, so that what follows is
 			 * looked at. */
 			if (i == ZR_ALGORITHM_ZSTD && round % 4 > 1)

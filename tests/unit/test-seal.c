@@ -28,14 +28,6 @@ static struct zr_backing_record record_of(uint32_t flags)
 	return record;
 }
 
-static void object_fill(struct rng *rng)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof(object); ++i)
-		object[i] = (uint8_t)rng_next(rng);
-}
-
 static void test_what_is_sealed_is_opened(void)
 {
 	struct rng rng = rng_init("test-seal");
@@ -47,7 +39,7 @@ static void test_what_is_sealed_is_opened(void)
 		for (i = 0; i < ZR_ARRAY_SIZE(lengths); ++i) {
 			const uint32_t n = lengths[i], n_frame = n + record.seal_bytes;
 
-			object_fill(&rng);
+			bytes_random(&rng, object, sizeof(object));
 			memset(frame, 0x5a, sizeof(frame));
 			memset(opened, 0x5a, sizeof(opened));
 			seal_make(&record, &owner, 77 + i, object, n, frame);
