@@ -78,15 +78,17 @@ static int sweep(struct run *run, const struct zr_stop *stop, uint32_t codecs_ma
 static int sweep_all(struct run *run, const struct zr_stop *stop)
 {
 	unsigned int codec_no = ZR_RECOMP_MAX;
-	int r = 0;
+	int r;
 
 	while (!(run->priorities >> codec_no & 1))
 		--codec_no;
 	if (run->priorities == 1u << codec_no)
 		return sweep(run, stop, run->priorities - 1);
 
-	while (r == 0 && codec_no-- > 0 && !is_enough(run))
-		r = sweep(run, stop, 1u << codec_no);
+	/* Once at least: a disk that cannot be swept says so, however few pages are wanted. */
+	do
+		r = sweep(run, stop, 1u << --codec_no);
+	while (r == 0 && codec_no > 0 && !is_enough(run));
 	return r;
 }
 

@@ -286,9 +286,11 @@ static void test_what_cannot_be_asked(void)
 		{ .first_priority = 2, .last_priority = 2 }, /* not configured, below */
 		{ .first_priority = 1, .last_priority = 3, .threshold = ZR_OBJECT_USEFUL_MAX + 1 },
 	};
+	struct zr_recompress_request no_pages = all;
 	struct zr_disk_spec spec;
 	unsigned int i;
 
+	no_pages.max_pages = 0;
 	rig_spec_init(&spec);
 	spec.attrs.recomp_priorities = 1u << 1 | 1u << 3;
 	set_up_with(&spec.attrs);
@@ -302,6 +304,9 @@ static void test_what_cannot_be_asked(void)
 	rig_spec_init(&spec);
 	CHECK(zr_disk_reset(disk, &spec.attrs) == 0);
 	CHECK(run(&all) == -EINVAL); /* no size */
+	CHECK(run(&no_pages) == -EINVAL);
+	CHECK(zr_disk_truncate(disk, rig.ctx, MIB(1)) == 0);
+	CHECK(run(&no_pages) == 0);
 	zr_store_remove(rig.store, disk);
 	CHECK(run(&all) == -ESTALE);
 	tear_down();
