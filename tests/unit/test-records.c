@@ -6,7 +6,8 @@
  * A scenario is a change that somebody asks for. One child after another serves it: the first dies
  * at the n-th point that it passes (crash.h), the second, which is asked again unless the first had
  * replied, at the m-th, the third lives. Then the answer must be the one of an undisturbed run, and
- * so must the disks. This is done for all n, and for each of them for all m.
+ * so must the disks. This is done for all n, and for each of them for all m; with ZR_TEST_STRIDE for
+ * one of so many n, one at least, and of so many m.
  */
 
 #include "daemon-rig.h"
@@ -425,6 +426,7 @@ struct asker {
 	bool replied;
 	int answer;
 	unsigned int n_served;
+	unsigned int n_points; /* that children passed, or died at */
 };
 
 static struct asker *asker;
@@ -471,6 +473,7 @@ static unsigned int n_points_left;
 
 static void on_point(const char *name)
 {
+	++asker->n_points;
 	if (--n_points_left == 0)
 		kill(getpid(), SIGKILL);
 }
@@ -532,25 +535,43 @@ static bool try_deaths(const struct scenario *scenario, unsigned int first, unsi
 	return !lives;
 }
 
+/* Return: with how many deaths of the second child, one of @stride, and without. */
+static unsigned int deaths_with_first(const struct scenario *scenario, unsigned int first,
+				      unsigned int second, unsigned int stride)
+{
+	unsigned int n_deaths = 1;
+	bool first_lives;
+
+	(void)try_deaths(scenario, first, 0, &first_lives);
+	CHECK(!first_lives);
+	for (; try_deaths(scenario, first, second, &first_lives); second += stride)
+		++n_deaths;
+	return n_deaths;
+}
+
 static void test_each_change_at_each_instant(void)
 {
-	/* Where each death takes long, one scenario of so many. */
+	/* Where each death takes long: one of so many, others the next time. */
 	const unsigned int stride = (unsigned int)test_number("ZR_TEST_STRIDE", 1);
-	unsigned int i, first, second;
+	struct rng rng = rng_init("test-records");
+	unsigned int i, first;
 
-	for (i = (unsigned int)time(NULL) % stride; i < ZR_ARRAY_SIZE(scenarios); i += stride) {
-		unsigned int n_deaths = 0;
-		bool first_lives = false;
+	for (i = 0; i < ZR_ARRAY_SIZE(scenarios); ++i) {
+		unsigned int n_deaths = 0, n_points, start;
+		bool lives;
 
 		/* Refused after 200 ms, before anything is begun. */
 		if (scenarios[i].before == open_a && scenarios[i].answer == -EBUSY)
 			continue;
-		for (first = 1; !first_lives; ++first) {
-			for (second = 0; try_deaths(&scenarios[i], first, second, &first_lives) ||
-					 (second == 0 && !first_lives);
-			     ++second)
-				++n_deaths;
-		}
+		(void)try_deaths(&scenarios[i], ~0u, 0, &lives);
+		n_points = asker->n_points;
+		CHECK(lives && n_points > 0);
+		start = (unsigned int)zr_min(stride, n_points);
+		for (first = 1 + (unsigned int)rng_below(&rng, start); first <= n_points;
+		     first += stride)
+			n_deaths += deaths_with_first(&scenarios[i], first,
+						      1 + (unsigned int)rng_below(&rng, start),
+						      stride);
 		printf("# %s: %u deaths\n", scenarios[i].name, n_deaths);
 	}
 }
