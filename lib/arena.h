@@ -44,7 +44,8 @@ int zr_arena_create(struct zr_arena *arena, uint64_t size_bytes);
 int zr_arena_attach(struct zr_arena *arena, int fd);
 void zr_arena_deinit(struct zr_arena *arena);
 
-/* Give memory to a range of whole grains. Return: 0 or -ENOMEM, and then nothing is given. */
+/* Give memory to a range of whole grains, which is nobody's: what it held may be lost. Return: 0 or
+ * -ENOMEM, and then nothing is given. */
 int zr_arena_populate(struct zr_arena *arena, uint64_t offset, uint64_t n_bytes);
 
 /* Lock in memory what is mapped here, and from now on whatever is touched. Return: 0, or -ENOMEM,

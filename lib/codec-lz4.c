@@ -44,7 +44,8 @@
 /*
  * The library looks for a match one step past where it found none, and sees that this is past the
  * page only then. Steps longer than the page do what a step of a page does; but near the end of an
- * address space of 32 bits they come out at its start.
+ * address space of 32 bits they come out at its start. Two pages from a page's start they do not: no
+ * kernel gives its last page away.
  */
 #define STEP_MAX ((int32_t)ZR_PAGE_SIZE)
 

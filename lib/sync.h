@@ -20,8 +20,8 @@
  *   STRIPE   engine->stripes    slots of the pages that hash to it;    codec, memcpy; fstat(2)
  *                               shared also keeps their cells alive
  *   TREE     slots->tree        links from node to node                allocation of a node
- *   GROW     pool->grow         which spans there are, what memory     madvise(2), fallocate(2)
- *                               they have; not taken by who serves
+ *   GROW     pool->grow         which spans there are, what memory     madvise(2), fallocate(2),
+ *                               they have; not taken by who serves     pwritev(2)
  *   CLASS    pool class->lock   the cells of one class                 finding a bit
  *   BACKING  backing->lock      room on a backing file                 finding a run of blocks
  *

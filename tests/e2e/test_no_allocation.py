@@ -23,7 +23,7 @@ from zramfs import BINARY, KIB, MIB, PAGE
 
 SIZE = 64 * MIB
 SERVING = ("zramfs-serve", "zramfs-punch")
-GIVES_MEMORY = ("brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "fallocate")
+GIVES_MEMORY = ("brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "fallocate", "pwritev")
 CONFIG = f"[zramfs]\nthreads = 2\n[disk0]\ndisksize = {SIZE}\n[disk1]\ndisksize = {SIZE}\n"
 N_STEPS = 4000
 

@@ -72,7 +72,7 @@ static void test_all_codecs_with_the_longest_steps(void)
 
 	memory = last_memory(unit);
 	if (!memory) {
-		printf("# skipped: the end of this address space is the kernel's\n");
+		printf("# skipped: the end of this address space is the kernel's, or taken\n");
 		return;
 	}
 	printf("# %" PRIuPTR " KiB from the end\n", (UINTPTR_MAX - (uintptr_t)memory + 1) / 1024);
